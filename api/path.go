@@ -1,0 +1,47 @@
+package api
+
+import "kith/broker"
+
+// AppPath is the start of a path under an app. Who passed authorize knows that it exists.
+type AppPath struct {
+	App string `path:"app" doc:"The app's id." example:"demo"`
+}
+
+func (p *AppPath) app() broker.AppID { return broker.AppID(p.App) }
+
+// PeerPath is a path to a peer. Any UTF-8 is fine, percent-encoded.
+type PeerPath struct {
+	AppPath
+	Peer string `path:"peer" doc:"The peer's id, percent-encoded." example:"alice"`
+}
+
+func (p *PeerPath) peer() (broker.PeerID, error) { return parsePeer("path.peer", p.Peer) }
+
+func parsePeer(where, s string) (broker.PeerID, error) {
+	peer, ok := broker.ParsePeerID(s)
+	if !ok {
+		return "", problem(broker.InvalidPeer, where+" is not a peer id: 1-50 characters without control characters, spaces and / + # : $")
+	}
+	return peer, nil
+}
+
+func parseGroup(where, s string) (broker.GroupID, error) {
+	group, ok := broker.ParseGroupID(s)
+	if !ok {
+		return "", malformed(where + " is not a group id: 1-64 of A-Z a-z 0-9 _ . - and not 32 hex digits")
+	}
+	return group, nil
+}
+
+// parsePeers checks a list of ids. What is wrong with a list as such (too long, repetition) is the broker's to say.
+func parsePeers(where string, ids []string) ([]broker.PeerID, error) {
+	peers := make([]broker.PeerID, 0, len(ids))
+	for _, id := range ids {
+		peer, err := parsePeer(where, id)
+		if err != nil {
+			return nil, err
+		}
+		peers = append(peers, peer)
+	}
+	return peers, nil
+}

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"kith/broker"
+)
+
+// QueueInput asks for a queue.
+type QueueInput struct {
+	PeerPath
+	Device string `query:"device" doc:"This device's queue; else that of the device with the most waiting." example:"phone"`
+}
+
+// Queue is what waits for a device.
+type Queue struct {
+	Items []Message `json:"items" nullable:"false" doc:"What waits, oldest first."`
+}
+
+// Removed tells how much was removed.
+type Removed struct {
+	Removed int `json:"removed" doc:"How many." example:"3"`
+}
+
+func (s *Server) registerQueue() {
+	register(s, operation{
+		id: "get-queue", method: http.MethodGet, path: "/v1/apps/{app}/peers/{peer}/queue", tag: "peers", role: RoleViewer,
+		summary: "Read an offline queue", description: "What waits for a device of the peer as it stands, oldest first. Reading it consumes nothing.",
+		errors: []broker.Code{broker.InvalidPeer}, answer: Queue{Items: []Message{exampleMessage()}},
+	}, func(ctx context.Context, in *QueueInput) (*Answer[Queue], error) {
+		peer, err := in.peer()
+		if err != nil {
+			return nil, err
+		}
+		var device broker.DeviceID
+		if in.Device != "" {
+			if device, err = parseDevice("query.device", in.Device); err != nil {
+				return nil, err
+			}
+		}
+		items, err := s.broker.Queue(ctx, in.app(), peer, device)
+		if err != nil {
+			return nil, err
+		}
+		return answer(Queue{Items: messagesOf(items)}), nil
+	})
+	register(s, operation{
+		id: "clear-queue", method: http.MethodDelete, path: "/v1/apps/{app}/peers/{peer}/queue", tag: "peers", role: RoleOperator,
+		summary: "Empty an offline queue", description: "What waits for any device of the peer is not delivered any more. It stays in history.",
+		errors: []broker.Code{broker.InvalidPeer}, answer: Removed{3},
+	}, func(ctx context.Context, in *PeerPath) (*Answer[Removed], error) {
+		peer, err := in.peer()
+		if err != nil {
+			return nil, err
+		}
+		n, err := s.broker.ClearQueue(ctx, in.app(), peer)
+		if err != nil {
+			return nil, err
+		}
+		return answer(Removed{n}), nil
+	})
+}

@@ -1,0 +1,147 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kith/broker"
+)
+
+// Options are what a Server works with.
+type Options struct {
+	Config  Config
+	Version string                  // of the program, for the OpenAPI document
+	MQTT    http.Handler            // MQTT over WebSocket at /mqtt; nil: none
+	TLS     *tls.Config             // nil: plain HTTP, or what the listener does
+	Sources map[string]MetricSource // more metrics, by the part's name, such as "store"
+	Logger  *slog.Logger            // nil: nothing is logged
+	Now     func() time.Time        // nil: time.Now
+}
+
+// Server answers HTTP for one broker.
+type Server struct {
+	broker  *broker.Broker
+	log     *slog.Logger
+	now     func() time.Time
+	tls     *tls.Config
+	guard   *guard
+	ready   readiness
+	huma    huma.API
+	handler http.Handler
+
+	requests *prometheus.HistogramVec
+}
+
+// New builds a server. The configuration is taken as valid.
+func New(b *broker.Broker, o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	useProblems()
+	s := &Server{
+		broker:   b,
+		log:      o.Logger,
+		now:      o.Now,
+		tls:      o.TLS,
+		guard:    newGuard(b, o.Config.Operators, o.Now),
+		ready:    readiness{ask: b.Ready, now: o.Now, log: o.Logger},
+		requests: newRequestMetric(),
+	}
+	s.handler = s.route(o)
+	return s
+}
+
+// route builds the handler. /mqtt stands outside of the middleware: it needs the bare connection, for as long as it lives.
+func (s *Server) route(o Options) http.Handler {
+	root := chi.NewRouter()
+	if o.MQTT != nil {
+		root.Handle("/mqtt", s.barrier(o.MQTT))
+	}
+	r := chi.NewRouter()
+	r.Use(s.observe, s.barrier, headers, deadline)
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { notFound("there is nothing at this path").write(w) })
+	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
+		statusProblem(http.StatusMethodNotAllowed, "this path does not take this method").write(w)
+	})
+	s.huma = humachi.New(r, humaConfig(o.Version))
+	s.registerMessages()
+	s.registerSend()
+	s.registerPeers()
+	s.registerQueue()
+	s.registerSessions()
+	s.registerBans()
+	s.registerSignatures()
+	s.registerApps()
+	s.registerHealth()
+	s.documentMetrics()
+	r.Get("/openapi.json", s.serveDocument())
+	r.Get("/metrics", s.serveMetrics(newRegistry(s.broker.Stats, o.Sources, s.requests), o.Config.Metrics.Public))
+	root.Mount("/", r)
+	return root
+}
+
+// Handler answers requests, for servers that are run elsewhere.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// SetOperators replaces the operators for requests from now on. They are taken as valid.
+func (s *Server) SetOperators(configured []Operator) { s.guard.setOperators(configured) }
+
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+	shutdownTimeout   = 10 * time.Second // for requests that are under way when Run ends
+)
+
+// Run answers requests that come by l until ctx ends; then it finishes those under way and returns nil. Connections that MQTT
+// took over are its listener's to end. It closes l.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s.handler,
+		TLSConfig:         s.tls,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // other people's broken handshakes
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		if s.tls != nil {
+			stopped <- server.ServeTLS(l, "", "")
+		} else {
+			stopped <- server.Serve(l)
+		}
+	}()
+	select {
+	case err := <-stopped:
+		return fmt.Errorf("serve http: %w", err)
+	case <-ctx.Done():
+	}
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(finish); err != nil {
+		s.log.Warn("requests cut at shutdown", "err", err)
+		_ = server.Close() // the listener is closed already
+	}
+	if err := <-stopped; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package api
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	maxFailures   = 20 // failed logins within failureWindow before an address is refused
+	failureWindow = time.Minute
+	blockTime     = time.Minute
+	maxAddresses  = 10_000 // remembered; past that the one unheard of for longest is forgotten
+)
+
+// throttle refuses addresses that fail to log in too often (spec 13). It goes by the address of the connection alone:
+// a header saying otherwise is the caller's own word.
+type throttle struct {
+	now func() time.Time
+
+	mu        sync.Mutex
+	addresses map[netip.Prefix]*list.Element // of failures
+	recent    list.List                      // of *failures, last heard of first
+}
+
+// failures are what an address failed lately.
+type failures struct {
+	from  netip.Prefix
+	count int
+	since time.Time
+	until time.Time // it is refused until then
+}
+
+func newThrottle(now func() time.Time) *throttle {
+	return &throttle{now: now, addresses: map[netip.Prefix]*list.Element{}}
+}
+
+// refused returns for how long the address is still refused; 0 if it is not.
+func (t *throttle) refused(addr netip.Addr) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, ok := t.addresses[subscriber(addr)]
+	if !ok {
+		return 0
+	}
+	return max(0, e.Value.(*failures).until.Sub(t.now()))
+}
+
+// failed counts a failed login.
+func (t *throttle) failed(addr netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	from, now := subscriber(addr), t.now()
+	e, ok := t.addresses[from]
+	if !ok {
+		if t.recent.Len() >= maxAddresses {
+			oldest := t.recent.Back()
+			delete(t.addresses, t.recent.Remove(oldest).(*failures).from)
+		}
+		e = t.recent.PushFront(&failures{from: from, since: now})
+		t.addresses[from] = e
+	}
+	t.recent.MoveToFront(e)
+	f := e.Value.(*failures)
+	if now.Sub(f.since) >= failureWindow {
+		f.count, f.since = 0, now
+	}
+	f.count++
+	if f.count >= maxFailures {
+		f.until = now.Add(blockTime)
+	}
+}
+
+// subscriber is what one party holds: an IPv4 address, or the /64 that an IPv6 subscriber can choose from freely.
+func subscriber(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap()
+	bits := addr.BitLen()
+	if addr.Is6() {
+		bits = 64
+	}
+	p, _ := addr.WithZone("").Prefix(bits) // fails for the zero address only, which stands for "unknown"
+	return p
+}

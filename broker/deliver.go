@@ -1,0 +1,92 @@
+package broker
+
+import "slices"
+
+// deliver hands durable appends to the sessions of this node, in the order of their numbers, and returns those to be woken.
+func (b *Broker) deliver(appends []Append) (wake []*Session) {
+	var buf [8]*Session
+	for i := range appends {
+		a := &appends[i]
+		if a.Duplicate {
+			continue
+		}
+		if a.Message == nil {
+			it := item{at: Position{a.N, a.ID}, event: a.Event}
+			wake = b.offerAll(a.App, a.EventPeer, LogEvents, it, buf[:0], wake)
+			continue
+		}
+		b.counters.accepted.Add(1)
+		for j, p := range a.Inboxes {
+			it := item{at: Position{a.InboxN[j], a.ID}, msg: a.Message}
+			wake = b.offerAll(a.App, p, LogInbox, it, buf[:0], wake)
+		}
+	}
+	return wake
+}
+
+func (b *Broker) offerAll(app AppID, p PeerID, kind LogKind, it item, buf, wake []*Session) []*Session {
+	log := LogID{Kind: kind, App: app, Owner: string(p)}
+	for _, s := range b.connected(peerKey{app, p}, buf) {
+		if s.offer(log, it) && (len(wake) == 0 || wake[len(wake)-1] != s) {
+			wake = append(wake, s)
+		}
+	}
+	return wake
+}
+
+// deliverTransient hands a transient message to who is online now. A reader too slow for it misses it: it is kept nowhere.
+func (b *Broker) deliverTransient(m *Message) (wake []*Session) {
+	var buf [8]*Session
+	receivers := m.To
+	if !slices.Contains(m.To, m.From) {
+		receivers = append(slices.Clip(m.To), m.From)
+	}
+	for _, p := range receivers {
+		for _, s := range b.connected(peerKey{m.App, p}, buf[:0]) {
+			if s.offerTransient(m) {
+				wake = append(wake, s)
+			}
+		}
+	}
+	return wake
+}
+
+func (s *Session) offerTransient(m *Message) bool {
+	own := m.From == s.peer && !slices.Contains(m.To, s.peer)
+	if s.mode == receiveNone || own && m.Device == s.device {
+		return false
+	}
+	next := Out{Kind: OutMessage, Message: m, ID: m.ID, To: s.peer, Assigned: s.b.now().UnixMilli()}
+	if own {
+		next.To = m.To[0]
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.granted(m, next.To)
+	if s.ended || g.stopped || s.out.volatile.len() >= maxTransient {
+		return false
+	}
+	next.SubIDs = g.ids
+	if s.envelope {
+		next.Payload, next.Wrapped = wrap(m, m.ID, false), true
+	}
+	if s.maxPacket != 0 && s.packetSize(&next) > int(s.maxPacket) {
+		return false
+	}
+	s.out.volatile.push(next)
+	return true
+}
+
+// Deliver queues a message of {app}/topic/: an OutPublish without Tag, its QoS the lower of publish and subscription. A reader
+// too slow for it misses it.
+func (s *Session) Deliver(o Out) {
+	s.mu.Lock()
+	full := s.ended || s.mode == receiveNone || s.out.volatile.len() >= maxTransient
+	if !full {
+		s.out.volatile.push(o)
+	}
+	s.mu.Unlock()
+	if !full {
+		s.link.Wake()
+	}
+}

@@ -1,0 +1,99 @@
+package broker
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"strings"
+)
+
+// deviceRecord is what a session leaves behind, under SpaceDevice.
+type deviceRecord struct {
+	// Connected is the incarnation of the broker that held the connection; empty once the session ended in order. One
+	// that is not this broker's own was cut by a crash: everything accepted before this start was due to the device.
+	Connected string    `json:"connected,omitempty"`
+	Since     int64     `json:"since"`            // Unix milliseconds of its connect, or of its end
+	Absent    MessageID `json:"absent"`           // what is below was accepted while it was connected
+	Resume    int64     `json:"resume,omitempty"` // Unix milliseconds until which the session may be resumed; 0: closed
+	Watch     []PeerID  `json:"watch,omitempty"`  // watched at open or by request
+	Address   string    `json:"address,omitempty"`
+	Protocol  string    `json:"protocol,omitempty"`
+	MQTT      *mqttPart `json:"mqtt,omitempty"` // nil: no MQTT session to resume
+	// Unacked are deliveries sent and not acknowledged, whether or not the MQTT session goes on.
+	Unacked []unackedEntry `json:"unacked,omitempty"`
+}
+
+// mqttPart is the MQTT session state that outlives a connection (MQTT 5, 4.1).
+type mqttPart struct {
+	Subs     []ownSub  `json:"subs,omitempty"`
+	Presence []ownSub  `json:"presence,omitempty"`
+	Stopped  []string  `json:"stopped,omitempty"`
+	Sent     []sentLog `json:"sent,omitempty"`     // how far each log was sent
+	Releases []uint16  `json:"releases,omitempty"` // publishes of QoS 2 that await PUBREL
+}
+
+type sentLog struct {
+	Log string   `json:"log"`
+	At  Position `json:"at"`
+}
+
+// unackedEntry is a delivery that awaits its acknowledgement.
+type unackedEntry struct {
+	Log      string   `json:"log"`
+	At       Position `json:"at"`
+	Tag      uint16   `json:"tag"`
+	QoS      byte     `json:"qos"`
+	Received bool     `json:"received,omitempty"`
+	Attempts int      `json:"attempts"`
+}
+
+func deviceKey(app AppID, p PeerID, d DeviceID) Key {
+	return Key{Space: SpaceDevice, App: app, Owner: string(p), Name: string(d)}
+}
+
+// cursorKey is where a device's place in a log is kept; with an empty device, the place of the furthest of its peer's devices.
+func cursorKey(app AppID, p PeerID, d DeviceID, l LogID) Key {
+	return Key{Space: SpaceCursor, App: app, Owner: string(p), Name: string(d) + "\x00" + l.short()}
+}
+
+// short names a log among those of one peer.
+func (l LogID) short() string {
+	if l.Kind == LogConversation {
+		return string(l.Kind) + l.Owner
+	}
+	return string(l.Kind)
+}
+
+// logOf is the inverse of short.
+func logOf(app AppID, p PeerID, short string) LogID {
+	l := LogID{Kind: LogKind(short[0]), App: app, Owner: string(p)}
+	if l.Kind == LogConversation {
+		l.Owner = short[1:]
+	}
+	return l
+}
+
+func encodePosition(p Position) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, p.N), p.ID[:]...)
+}
+
+func decodePosition(b []byte) (p Position) {
+	if len(b) == 8+len(p.ID) {
+		p.N = binary.BigEndian.Uint64(b)
+		copy(p.ID[:], b[8:])
+	}
+	return p
+}
+
+func decodeDevice(b []byte) *deviceRecord {
+	r := &deviceRecord{}
+	if len(b) == 0 || json.Unmarshal(b, r) != nil {
+		return nil
+	}
+	return r
+}
+
+// deviceOfCursor returns the device in the name of a cursor's key.
+func deviceOfCursor(name string) (device DeviceID, log string) {
+	d, l, _ := strings.Cut(name, "\x00")
+	return DeviceID(d), l
+}

@@ -1,0 +1,185 @@
+package broker
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// End tells that the session's connection ended. expiry, when not nil, is the session expiry that an MQTT 5 DISCONNECT set.
+func (s *Session) End(how EndReason, expiry *time.Duration) {
+	b := s.b
+	s.Submit()
+	s.mu.Lock()
+	if expiry != nil {
+		s.expiry, s.persisted = *expiry, *expiry > 0
+	}
+	s.mu.Unlock()
+	if !s.finish() {
+		b.abandon(s) // taken over: the new session has its state
+		s.publishWill(how)
+		return
+	}
+	closed := how == EndDisconnect || how == EndDisconnectWill
+	hold := time.Duration(0)
+	if !closed && !b.stopped.Load() {
+		hold = max(s.app.cfg.Load().Presence.Grace, min(s.willDelay, s.expiry))
+	}
+	b.leave(s, hold)
+	if how == EndDisconnect {
+		s.forgetWill()
+	} else {
+		s.publishWill(how)
+	}
+	b.storeEnded(s, how)
+	b.log.Info("session ended", "app", s.app.id, "peer", s.peer, "device", s.device, "closed", closed)
+}
+
+// abandon drops what a session that was taken over still holds in the registry.
+func (b *Broker) abandon(s *Session) {
+	b.counters.sessions.Add(-1)
+	s.mu.Lock()
+	peers := slices.Collect(maps.Keys(s.watch))
+	s.mu.Unlock()
+	for _, p := range peers {
+		b.removeWatcher(s, p)
+	}
+}
+
+// leave takes a session out of the registry; with its peer's last one the peer goes offline, after hold.
+func (b *Broker) leave(s *Session, hold time.Duration) {
+	b.abandon(s)
+	sh := b.shardOf(s.key())
+	sh.mu.Lock()
+	p := sh.get(s.key())
+	p.sessions = remove(p.sessions, s)
+	p.closing = append(p.closing, s)
+	wake := b.wentAway(sh, p, hold)
+	sh.mu.Unlock()
+	wakeAll(wake)
+}
+
+// storeEnded stores what the session leaves behind. Until that is done an open of the device takes it from memory.
+func (b *Broker) storeEnded(s *Session, how EndReason) {
+	rec := s.snapshot(how, nil)
+	now := b.now()
+	age := s.app.cfg.Load().Queue.Age
+	writes := []Write{
+		{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec), Expires: now.Add(age).UnixMilli()},
+		{Key: seenKey(s.app.id, s.peer), Value: encodeTime(now.UnixMilli())},
+	}
+	s.mu.Lock()
+	writes = append(writes, s.cursorWrites(false)...)
+	s.mu.Unlock()
+	b.commitLazily(&Batch{Writes: writes}, func() {
+		sh := b.shardOf(s.key())
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		if p := sh.peers[s.key()]; p != nil {
+			p.closing = remove(p.closing, s)
+			sh.release(p)
+		}
+	})
+}
+
+// snapshot is what the session leaves to the next one of its device.
+func (s *Session) snapshot(how EndReason, _ *Session) *deviceRecord {
+	now := s.b.now()
+	requested := s.watchedByRequest()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Absent: FirstIDAt(now.UnixMilli() + 1)}
+	if s.mode == receiveNone {
+		rec.Absent = s.absent // nothing became due to it
+	}
+	if how == EndDisconnect || how == EndDisconnectWill {
+		requested = nil
+	}
+	paused := (how == EndLost || how == EndServer) && s.expiry > 0
+	if paused {
+		rec.Resume = now.Add(s.expiry).UnixMilli()
+		rec.Watch = requested
+	}
+	s.out.settle()
+	for _, open := range [2][]flight{s.out.flights.all(), s.out.resend.all()} {
+		for i := range open {
+			if f := &open[i]; !f.done && f.log != nil {
+				rec.Unacked = append(rec.Unacked, unackedEntry{f.log.id.short(), f.at, f.tag, f.qos, f.received, f.attempts})
+			}
+		}
+	}
+	if s.persisted && (s.version < 5 || s.expiry > 0) {
+		if rec.Resume == 0 {
+			rec.Resume = now.Add(s.expiry).UnixMilli() // the MQTT session goes on after DISCONNECT; Kith's watches do not
+		}
+		rec.MQTT = s.mqttPart()
+	}
+	return rec
+}
+
+func (s *Session) mqttPart() *mqttPart {
+	m := &mqttPart{Subs: s.subs, Stopped: s.stopped, Releases: slices.Sorted(maps.Keys(s.in.releases))}
+	for _, w := range s.watch {
+		if w.sub != nil {
+			m.Presence = append(m.Presence, *w.sub)
+		}
+	}
+	for _, l := range s.out.logs {
+		m.Sent = append(m.Sent, sentLog{l.id.short(), l.sent})
+	}
+	return m
+}
+
+// settled returns the session's logs with their cursors up to date.
+func (s *Session) settled() []logState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.settle()
+	var logs []logState
+	for _, l := range s.out.logs {
+		logs = append(logs, *l)
+	}
+	return logs
+}
+
+// restore gives a resumed MQTT session what it was promised: subscriptions, packet identifiers, deliveries to be sent again.
+func (s *Session) restore(rec *deviceRecord) {
+	m := rec.MQTT
+	s.subs, s.stopped = slices.Clone(m.Subs), slices.Clone(m.Stopped)
+	for _, sub := range m.Presence {
+		s.watchEntry(PeerID(parseTopic(s.app.id, sub.Filter).first)).sub = &sub
+	}
+	for _, tag := range m.Releases {
+		if s.in.releases == nil {
+			s.in.releases = make(map[uint16]struct{})
+		}
+		s.in.releases[tag] = struct{}{}
+	}
+	for _, l := range m.Sent {
+		if state := s.out.log(logOf(s.app.id, s.peer, l.Log)); state != nil {
+			state.sent = l.At
+		}
+	}
+	for _, u := range rec.Unacked {
+		l := s.out.log(logOf(s.app.id, s.peer, u.Log))
+		if l == nil || u.Tag == 0 {
+			continue
+		}
+		if s.out.tags == nil {
+			s.out.tags = make(map[uint16]struct{})
+		}
+		s.out.tags[u.Tag] = struct{}{}
+		s.out.resend.push(flight{tag: u.Tag, qos: u.QoS, received: u.Received, attempts: u.Attempts, log: l, at: u.At})
+	}
+}
+
+func attemptsOf(rec *deviceRecord, app AppID, p PeerID) map[attempt]int {
+	if len(rec.Unacked) == 0 {
+		return nil
+	}
+	m := make(map[attempt]int, len(rec.Unacked))
+	for _, u := range rec.Unacked {
+		m[attempt{logOf(app, p, u.Log), u.At.N}] = u.Attempts
+	}
+	return m
+}

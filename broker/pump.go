@@ -1,0 +1,389 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// The pump moves a session's cursors over its logs: it reads what the session is behind with (catch-up), takes what is
+// offered in order (live), and sends within the window. Next is its turn; it runs on the link's writing goroutine.
+
+const storeReadDeadline = 10 * time.Second
+
+// Next appends what should be sent now to out, up to its capacity, and returns it; nothing appended means that there is nothing until
+// the next Link.Wake. It is called by one goroutine at a time and may read the store.
+func (s *Session) Next(out []Out) []Out {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := &s.out
+	if !o.started {
+		return out
+	}
+	for {
+		for o.ready.len() > 0 && len(out) < cap(out) {
+			out = append(out, *o.ready.at(0))
+			o.ready.drop(1)
+		}
+		out = s.nextMissed(out)
+		out = s.nextPresence(out)
+		out = s.nextVolatile(out)
+		out = s.nextResend(out)
+		out = s.nextPending(out)
+		if o.missed > 0 && len(out) < cap(out) {
+			out = s.nextMissed(out)
+		}
+		if len(out) == cap(out) || s.ended || o.pending.len() > 0 || o.resend.len() > 0 || !o.windowOpen() {
+			return out
+		}
+		log := o.nextBehind()
+		if log == nil {
+			return out
+		}
+		if !s.load(log) {
+			return out
+		}
+	}
+}
+
+func (o *outbound) nextBehind() *logState {
+	for _, l := range o.logs {
+		if l.behind && !l.held {
+			return l
+		}
+	}
+	return nil
+}
+
+// load reads the next page of a log into pending. It unlocks s.mu while it reads, and reports whether it got anywhere.
+func (s *Session) load(l *logState) bool {
+	if l.gap.from != 0 && l.loaded.N+1 >= l.gap.from && l.loaded.N < l.gap.to.N {
+		l.loaded = l.gap.to
+		if s.out.pending.len() == 0 && s.out.flights.len() == 0 {
+			l.sent = l.loaded
+		}
+	}
+	from := l.loaded
+	s.mu.Unlock()
+	items, err := s.b.readItems(l, from, pageSize)
+	s.mu.Lock()
+	if err != nil {
+		s.b.log.Warn("log could not be read; trying again", "app", s.app.id, "peer", s.peer, "err", err)
+		time.AfterFunc(time.Second, s.link.Wake)
+		return false
+	}
+	if l.loaded != from || l.held {
+		return true
+	}
+	for _, it := range items {
+		if l.gap.from != 0 && it.at.N >= l.gap.from && it.at.N <= l.gap.to.N {
+			break
+		}
+		s.out.push(it)
+		l.head = max(l.head, it.at.N)
+	}
+	if len(items) == 0 { // emptied by an operator
+		l.loaded.N = l.head
+	}
+	l.behind = l.loaded.N < l.head
+	return true
+}
+
+// readItems reads entries behind from, with their messages.
+func (b *Broker) readItems(l *logState, from Position, limit int) ([]item, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeReadDeadline)
+	defer cancel()
+	entries, err := b.store.Read(ctx, l.id, Range{After: from.ID, Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	items := make([]item, len(entries))
+	var ids []MessageID
+	for i, e := range entries {
+		items[i] = item{log: l, at: Position{e.N, e.ID}, event: e.Value}
+		if l.id.Kind != LogEvents {
+			ids = append(ids, e.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return items, nil
+	}
+	messages, err := b.store.Messages(ctx, l.id.App, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range messages {
+		items[i].msg = m
+	}
+	return items, nil
+}
+
+// nextPending sends from pending while the window and out have room.
+func (s *Session) nextPending(out []Out) []Out {
+	o := &s.out
+	now := int64(0)
+	for o.pending.len() > 0 && len(out) < cap(out) {
+		it := o.pending.at(0)
+		if it.log.held {
+			o.unload(it.log)
+			continue
+		}
+		if now == 0 {
+			now = s.b.now().UnixMilli()
+		}
+		next, verdict := s.render(it, now)
+		switch verdict {
+		case renderHold:
+			it.log.held = true
+			o.unload(it.log)
+			continue
+		case renderMiss:
+			o.miss(1, it.at.ID.Time())
+			fallthrough
+		case renderSkip:
+			it.log.sent = it.at
+			s.markDirty()
+			o.pop()
+			continue
+		case renderSend:
+		}
+		if next.QoS > 0 && !o.windowOpen() {
+			return out
+		}
+		it.log.sent = it.at
+		if next.QoS == 0 {
+			o.atOnce = append(o.atOnce, position{it.log, it.at})
+		} else {
+			next.Tag = o.tag()
+			f := flight{tag: next.Tag, qos: next.QoS, log: it.log, at: it.at, attempts: s.attemptsOf(it) + 1}
+			if it.msg != nil && it.msg.Receipt && s.isReceiver(it.msg) {
+				f.receipt = it.msg
+			}
+			o.fly(f)
+		}
+		s.b.counters.delivered.Add(1)
+		out = append(out, next)
+		o.pop()
+	}
+	return out
+}
+
+func (s *Session) isReceiver(m *Message) bool { return len(m.To) == 1 && m.To[0] == s.peer }
+
+func (s *Session) attemptsOf(it *item) int {
+	if len(s.attempts) == 0 {
+		return 0
+	}
+	return s.attempts[attempt{it.log.id, it.at.N}]
+}
+
+type verdict byte
+
+const (
+	renderSend verdict = iota
+	renderSkip         // not for this session: done with
+	renderMiss         // cannot be delivered to this session: done with, and counted
+	renderHold         // delivery was stopped: it waits
+)
+
+// maxOverhead is what a delivery's packet can need beside payload, topic and properties of the sender's.
+const maxOverhead = 256
+
+// render turns an entry into what is sent, with QoS set and Tag not.
+func (s *Session) render(it *item, now int64) (Out, verdict) {
+	if it.log.id.Kind == LogEvents {
+		return s.renderEvent(it)
+	}
+	m := it.msg
+	if m == nil || m.Kind != KindMessage || m.Expired(now) {
+		return Out{}, renderSkip
+	}
+	own := m.From == s.peer
+	if own && m.Device == s.device && !slices.Contains(m.To, s.peer) {
+		return Out{}, renderSkip // the sending device's own copy
+	}
+	next := Out{Kind: OutMessage, Message: m, ID: it.at.ID, Offline: it.at.ID.Time() < s.since, Assigned: now}
+	if m.Group == "" {
+		next.To = s.peer
+		if own && !slices.Contains(m.To, s.peer) {
+			next.To = m.To[0]
+		}
+	}
+	g := s.granted(m, next.To)
+	if g.stopped {
+		return Out{}, renderHold
+	}
+	if s.attemptsOf(it) >= maxConnections {
+		return Out{}, renderMiss
+	}
+	next.QoS = min(m.QoS, g.qos)
+	next.SubIDs = g.ids
+	if s.envelope {
+		next.Payload, next.Wrapped = wrap(m, next.ID, next.Offline), true
+	}
+	if s.maxPacket != 0 && s.packetSize(&next) > int(s.maxPacket) {
+		return Out{}, renderMiss
+	}
+	return next, renderSend
+}
+
+// packetSize bounds the size of a delivery's packet from above.
+func (s *Session) packetSize(o *Out) int {
+	n := maxOverhead + len(s.app.id) + len(o.Topic) + len(o.To) + 5*len(o.SubIDs)
+	if o.Wrapped || o.Message == nil {
+		n += len(o.Payload)
+	} else {
+		n += len(o.Message.Payload)
+	}
+	if m := o.Message; m != nil {
+		n += len(m.From) + len(m.Group) + m.Props.Size() + 5*len(m.Props.User)
+		if len(m.To) > 1 {
+			for _, p := range m.To {
+				n += len(p) + 7
+			}
+		}
+	}
+	return n
+}
+
+// nextPresence sends the last state of watched peers; several changes of one peer that wait are one.
+func (s *Session) nextPresence(out []Out) []Out {
+	o := &s.out
+	for o.order.len() > 0 && len(out) < cap(out) {
+		peer := *o.order.at(0)
+		state, ok := o.presence[peer]
+		if !ok {
+			o.order.drop(1)
+			continue
+		}
+		next, ok := s.renderPresence(peer, state)
+		if ok {
+			if next.QoS > 0 {
+				if !o.windowOpen() {
+					return out
+				}
+				next.Tag = o.tag()
+				o.fly(flight{tag: next.Tag, qos: next.QoS, presence: true})
+			}
+			out = append(out, next)
+		}
+		delete(o.presence, peer)
+		o.order.drop(1)
+	}
+	return out
+}
+
+// nextVolatile sends what is kept nowhere.
+func (s *Session) nextVolatile(out []Out) []Out {
+	o := &s.out
+	for o.volatile.len() > 0 && len(out) < cap(out) {
+		next := *o.volatile.at(0)
+		if next.QoS > 0 {
+			if !o.windowOpen() {
+				return out
+			}
+			next.Tag = o.tag()
+			o.fly(flight{tag: next.Tag, qos: next.QoS, presence: true})
+		}
+		out = append(out, next)
+		o.volatile.drop(1)
+	}
+	return out
+}
+
+// nextResend sends again, first of all and under the same packet identifiers, what the connection before left
+// unacknowledged [MQTT-4.4.0-1].
+func (s *Session) nextResend(out []Out) []Out {
+	o := &s.out
+	for o.resend.len() > 0 && len(out) < cap(out) {
+		f := *o.resend.at(0)
+		if f.received {
+			o.fly(f)
+			out = append(out, Out{Kind: OutRelease, Tag: f.tag})
+			o.resend.drop(1)
+			continue
+		}
+		l := f.log
+		s.mu.Unlock()
+		items, err := s.b.readItems(l, before(f.at), 1)
+		s.mu.Lock()
+		if err != nil {
+			s.b.log.Warn("log could not be read; trying again", "app", s.app.id, "peer", s.peer, "err", err)
+			time.AfterFunc(time.Second, s.link.Wake)
+			return out
+		}
+		o.resend.drop(1)
+		if len(items) != 1 || items[0].at.ID != f.at.ID {
+			delete(o.tags, f.tag)
+			continue
+		}
+		next, verdict := s.render(&items[0], s.b.now().UnixMilli())
+		if verdict == renderMiss {
+			o.miss(1, f.at.ID.Time())
+		}
+		if verdict != renderSend || next.QoS == 0 {
+			delete(o.tags, f.tag)
+			s.markDirty()
+			continue
+		}
+		next.Tag, next.QoS, next.Dup = f.tag, f.qos, true
+		f.attempts++
+		if m := items[0].msg; m != nil && m.Receipt && s.isReceiver(m) {
+			f.receipt = m
+		}
+		o.fly(f)
+		out = append(out, next)
+	}
+	return out
+}
+
+// Written says that everything Next returned so far was written to the connection: deliveries at QoS 0 then count as
+// acknowledged (spec 2).
+func (s *Session) Written() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.out.atOnce) > 0 {
+		clear(s.out.atOnce)
+		s.out.atOnce = s.out.atOnce[:0]
+		s.markDirty()
+	}
+}
+
+// Acked takes the client's PUBACK or PUBCOMP, or a PUBREC that refuses (0x80 and above).
+func (s *Session) Acked(tag uint16) {
+	s.mu.Lock()
+	f := s.out.ack(tag)
+	if f == nil {
+		s.mu.Unlock()
+		return
+	}
+	wake := s.out.pending.len() > 0 || s.out.order.len() > 0 || s.out.volatile.len() > 0 || s.out.nextBehind() != nil
+	if !f.presence {
+		s.markDirty()
+	}
+	s.mu.Unlock()
+	if !f.presence {
+		s.b.counters.acknowledged.Add(1)
+	}
+	if f.receipt != nil {
+		s.b.appendReceipt(f.receipt, s.peer)
+	}
+	if wake {
+		s.link.Wake()
+	}
+}
+
+// Received takes the client's PUBREC; its PUBREL comes out of Next.
+func (s *Session) Received(tag uint16) {
+	s.mu.Lock()
+	unknown := true
+	for i := range s.out.flights.all() {
+		if f := s.out.flights.at(i); f.tag == tag && !f.done {
+			f.received, unknown = true, false
+			break
+		}
+	}
+	s.out.ready.push(Out{Kind: OutRelease, Tag: tag, Unknown: unknown})
+	s.mu.Unlock()
+	s.link.Wake()
+}

@@ -1,0 +1,315 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// The offline queue is no place of its own: it is what lies between a device's cursors and the ends of its logs. This
+// file says how much of that a device still gets when it comes back (spec 9):
+//
+//   - what was accepted while it was connected, and so was due to it: the newest queue.connected messages;
+//   - what was accepted while it was absent: the newest queue.messages, over all its logs together;
+//   - nothing older than queue.age. The rest is counted in "missed".
+
+// plan sets a session's logs to where its device stood, and what of the rest is passed over.
+func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present bool) error {
+	if s.mode == receiveNone {
+		if st.record != nil {
+			s.absent = st.record.Absent
+		}
+		return nil
+	}
+	if err := b.fallbackCursors(ctx, s, st); err != nil {
+		return err
+	}
+	ids := make([]LogID, len(s.out.logs))
+	for i, l := range s.out.logs {
+		ids[i] = l.id
+	}
+	last, err := b.store.Last(ctx, ids)
+	if err != nil {
+		return err
+	}
+	absent := MessageID{}
+	if st.record != nil {
+		absent = st.record.Absent
+		if st.record.Connected != "" && st.record.Connected != b.incarnation {
+			absent = FirstIDAt(b.started) // cut by a crash: all accepted before this start was due
+		}
+	}
+	w := waitingLogs{broker: b, app: s.app.id, cfg: s.app.cfg.Load(), absent: absent}
+	w.tooOld = FirstIDAt(b.now().Add(-w.cfg.Queue.Age).UnixMilli())
+	var moved []*logState
+	s.mu.Lock()
+	for i, l := range s.out.logs {
+		at := st.cursors[l.id.short()]
+		l.cursor, l.saved = at, at
+		if !present || l.sent.N < at.N {
+			l.sent = at
+		}
+		l.loaded = l.sent
+		l.head = max(l.head, last[i].N, at.N)
+		l.behind = l.loaded.N < l.head
+		if l.behind {
+			moved = append(moved, l)
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range moved {
+		w.logs = append(w.logs, &waitingLog{state: l, from: l.loaded, last: last[slices.Index(ids, l.id)]})
+	}
+	if err := w.choose(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range w.logs {
+		l.apply(&s.out)
+	}
+	return nil
+}
+
+// fallbackCursors gives a device that has no place in a log that of the furthest of its peer's devices.
+func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored) error {
+	keys := make([]Key, len(s.out.logs))
+	for i, l := range s.out.logs {
+		keys[i] = cursorKey(s.app.id, s.peer, "", l.id)
+	}
+	values, err := b.store.Get(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for i, l := range s.out.logs {
+		far := s.far.raise(l.id, decodePosition(values[i]))
+		if _, ok := st.cursors[l.id.short()]; !ok {
+			st.cursors[l.id.short()] = far
+		}
+	}
+	return nil
+}
+
+// waitingLogs decides over all logs of a device what still waits in them.
+type waitingLogs struct {
+	broker *Broker
+	app    AppID
+	cfg    *AppConfig
+	absent MessageID
+	tooOld MessageID
+	logs   []*waitingLog
+}
+
+// waitingLog is one log that moved since the device's cursor.
+type waitingLog struct {
+	state    *logState
+	from     Position   // what is behind this waits
+	last     Entry      // the log's end
+	newest   []Entry    // at most queue.messages of those accepted while absent, newest first
+	absentAt Position   // the last entry accepted before the device went
+	kept     []Entry    // of newest, those that stay
+	dueFrom  Position   // what was due waits behind this
+	missed   uint64     // entries passed over
+	since    int64      // Unix milliseconds of the oldest of them
+	skips    []Position // of a range to be passed over: its first number and its last place
+}
+
+// choose fills in what stays of every log.
+func (w *waitingLogs) choose(ctx context.Context) error {
+	for _, l := range w.logs {
+		if err := w.read(ctx, l); err != nil {
+			return err
+		}
+	}
+	w.cut()
+	for _, l := range w.logs {
+		if err := w.settle(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read finds what of a log was accepted while the device was absent.
+func (w *waitingLogs) read(ctx context.Context, l *waitingLog) (err error) {
+	limit := w.cfg.Queue.Messages
+	if l.state.id.Kind == LogEvents {
+		limit = maxWaitingEvents
+	}
+	after := maxID(l.from.ID, maxID(w.absent, w.tooOld.before()))
+	if limit > 0 {
+		l.newest, err = w.broker.store.Read(ctx, l.state.id, Range{After: after, Reverse: true, Limit: limit})
+		if err != nil {
+			return err
+		}
+	}
+	l.absentAt = l.from
+	if w.absent.Compare(l.from.ID) > 0 {
+		before, err := w.broker.store.Read(ctx, l.state.id, Range{After: l.from.ID, Before: w.absent.after(), Reverse: true, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(before) > 0 {
+			l.absentAt = Position{before[0].N, before[0].ID}
+		}
+	}
+	l.kept = l.newest
+	return nil
+}
+
+// cut keeps the newest queue.messages of all logs together. Events do not count (spec 13).
+func (w *waitingLogs) cut() {
+	total := 0
+	for _, l := range w.logs {
+		if l.state.id.Kind != LogEvents {
+			total += len(l.newest)
+		}
+	}
+	for ; total > w.cfg.Queue.Messages; total-- {
+		var oldest *waitingLog
+		for _, l := range w.logs {
+			if l.state.id.Kind == LogEvents || len(l.kept) == 0 {
+				continue
+			}
+			if oldest == nil || l.kept[len(l.kept)-1].ID.Compare(oldest.kept[len(oldest.kept)-1].ID) < 0 {
+				oldest = l
+			}
+		}
+		oldest.kept = oldest.kept[:len(oldest.kept)-1]
+	}
+}
+
+// settle turns what stays of a log into what is passed over.
+func (w *waitingLogs) settle(ctx context.Context, l *waitingLog) error {
+	l.dueFrom = l.from
+	due := l.absentAt.N - l.from.N
+	skip := uint64(0)
+	if most := uint64(max(w.cfg.Queue.Connected, 0)); due > most && l.state.id.Kind != LogEvents { //nolint:gosec // not negative
+		skip = due - most
+	}
+	if due > 0 {
+		old, err := w.broker.store.Read(ctx, l.state.id, Range{After: l.from.ID, Before: minID(w.tooOld, l.absentAt.ID.after()), Reverse: true, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(old) > 0 {
+			skip = max(skip, old[0].N-l.from.N)
+		}
+	}
+	if skip > 0 {
+		if err := w.pass(ctx, l, l.from, l.from.N+skip); err != nil {
+			return err
+		}
+		l.dueFrom = l.skips[1]
+	}
+	end := l.last.N
+	if len(l.kept) > 0 {
+		end = l.kept[len(l.kept)-1].N - 1
+	}
+	if end > l.absentAt.N {
+		return w.pass(ctx, l, Position{max(l.absentAt.N, l.dueFrom.N), maxID(l.absentAt.ID, l.dueFrom.ID)}, end)
+	}
+	return nil
+}
+
+// pass notes that the entries behind from, up to number to, are missed.
+func (w *waitingLogs) pass(ctx context.Context, l *waitingLog, from Position, to uint64) error {
+	first, err := w.broker.store.Read(ctx, l.state.id, Range{After: from.ID, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(first) == 0 || first[0].N > to {
+		return nil
+	}
+	end := Position{N: to}
+	switch {
+	case to == l.last.N:
+		end.ID = l.last.ID
+	case len(l.kept) > 0 && l.kept[len(l.kept)-1].N == to+1:
+		end.ID = l.kept[len(l.kept)-1].ID.before()
+	default:
+		if end, err = w.find(ctx, l, from, to); err != nil {
+			return err
+		}
+	}
+	if l.missed == 0 {
+		l.since = first[0].ID.Time()
+	}
+	if l.state.id.Kind != LogEvents {
+		l.missed += to - from.N
+	}
+	l.skips = append(l.skips, Position{N: first[0].N, ID: first[0].ID}, end)
+	return nil
+}
+
+// find returns the place of a number behind from. It reads forward: only a device that comes back to more than
+// queue.connected messages needs it.
+func (w *waitingLogs) find(ctx context.Context, l *waitingLog, from Position, to uint64) (Position, error) {
+	for from.N < to {
+		page, err := w.broker.store.Read(ctx, l.state.id, Range{After: from.ID, Limit: int(min(1000, to-from.N))}) //nolint:gosec // at most 1000
+		if err != nil || len(page) == 0 {
+			return from, err
+		}
+		end := page[len(page)-1]
+		from = Position{end.N, end.ID}
+	}
+	return from, nil
+}
+
+// apply sets the session's log to the plan: a skip at the cursor moves it, one further on becomes the log's gap.
+func (l *waitingLog) apply(o *outbound) {
+	s := l.state
+	for i := 0; i+1 < len(l.skips); i += 2 {
+		first, end := l.skips[i], l.skips[i+1]
+		if first.N == s.loaded.N+1 {
+			s.loaded, s.sent = end, end
+		} else {
+			s.gap = gap{from: first.N, to: end}
+		}
+	}
+	s.behind = s.loaded.N < s.head
+	o.miss(l.missed, l.since)
+}
+
+// waiting is how many messages of a log are still to be delivered.
+func (l *logState) waiting() uint64 {
+	if l.id.Kind == LogEvents || l.head <= l.loaded.N {
+		return 0
+	}
+	n := l.head - l.loaded.N
+	if l.gap.from != 0 && l.gap.from > l.loaded.N {
+		n -= min(n, l.gap.to.N+1-l.gap.from)
+	}
+	return n
+}
+
+func maxID(a, b MessageID) MessageID {
+	if a.Compare(b) > 0 {
+		return a
+	}
+	return b
+}
+
+func minID(a, b MessageID) MessageID {
+	if a.Compare(b) < 0 {
+		return a
+	}
+	return b
+}
+
+// after returns the least id above id.
+func (id MessageID) after() MessageID {
+	for i := len(id) - 1; i >= 0; i-- {
+		id[i]++
+		if id[i] != 0 {
+			return id
+		}
+	}
+	return id
+}
+
+func encodeTime(ms int64) []byte { return encodePosition(Position{N: uint64(ms)}) } //nolint:gosec // after 1970
+
+func decodeTime(b []byte) int64 { return int64(decodePosition(b).N) } //nolint:gosec // as written
+
+const saveEvery = time.Second

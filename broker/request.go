@@ -1,0 +1,259 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// maxRequestBytes bounds a request's body (spec 13).
+	maxRequestBytes = 16 << 10
+	// requestDeadline bounds what a request waits for the store.
+	requestDeadline = 10 * time.Second
+	maxRequestID    = 64
+)
+
+// replyTo is where a request's answer goes.
+type replyTo struct {
+	topic       string
+	correlation []byte
+	id          json.RawMessage
+}
+
+// requestBody is what requests take; each verb uses its part (spec 6).
+type requestBody struct {
+	ID         json.RawMessage `json:"id"`
+	Timestamp  json.Number     `json:"timestamp"`
+	Nonce      string          `json:"nonce"`
+	Signature  string          `json:"signature"`
+	Peers      []string        `json:"peers"`
+	To         []string        `json:"to"`
+	Group      *string         `json:"group"`
+	Message    *string         `json:"message"`
+	Data       []byte          `json:"data"`
+	Transient  bool            `json:"transient"`
+	Receipt    bool            `json:"receipt"`
+	ClientID   string          `json:"client_id"`
+	Peer       string          `json:"peer"`
+	Convers    string          `json:"conversation"`
+	Before     string          `json:"before"`
+	Limit      *int            `json:"limit"`
+	Open       bool            `json:"open"`
+	Name       string          `json:"name"`
+	Attributes json.RawMessage `json:"attributes"`
+	Cursor     string          `json:"cursor"`
+}
+
+func (r *requestBody) proof() proof {
+	return proof{timestamp: r.Timestamp.String(), nonce: r.Nonce, signature: r.Signature}
+}
+
+type verb func(ctx context.Context, s *Session, r *requestBody) (map[string]any, error)
+
+var verbs = map[string]verb{
+	"watch":   requestWatch,
+	"unwatch": requestUnwatch,
+	"status":  requestStatus,
+	"history": requestHistory,
+}
+
+// request takes a publish to {app}/request/{self}/{verb}. Its acknowledgement only says that it arrived; its outcome is a reply.
+func (s *Session) request(p *Publish, parsed topic) {
+	if parsed.first != string(s.peer) {
+		s.refused(p, string(p.Topic), Errorf(InvalidTarget, "requests are published to %s/request/%s/{verb}", s.app.id, s.peer))
+		return
+	}
+	to := replyTo{topic: s.eventTopic(eventReply), correlation: slices.Clone(p.Props.CorrelationData)}
+	name := strings.Clone(parsed.second)
+	body, err := s.parseRequest(p, &to)
+	if err == nil && name == "send" {
+		s.requestSend(p, body, to)
+		return
+	}
+	s.acknowledge(p, MessageID{})
+	s.Submit() // what was published before comes first
+	if err != nil {
+		s.replyError(to, err)
+		return
+	}
+	run := verbs[name]
+	if run == nil {
+		s.replyError(to, Errorf(Malformed, "there is no verb %q", clip(name)))
+		return
+	}
+	if err := s.takeRate(s.app.cfg.Load(), p.QoS, 1); err != nil {
+		s.replyError(to, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestDeadline)
+	defer cancel()
+	answer, rerr := run(ctx, s, body)
+	if rerr != nil {
+		s.replyError(to, AsError(rerr))
+		return
+	}
+	s.reply(to, answer)
+}
+
+func (s *Session) parseRequest(p *Publish, to *replyTo) (*requestBody, *Error) {
+	if rt := p.Props.ResponseTopic; rt != "" {
+		rest, ok := strings.CutPrefix(rt, s.eventTopic(""))
+		if !ok || rest == "" || hasWildcard(rest) {
+			return nil, Errorf(InvalidTarget, "the response topic must lie under %s", s.eventTopic(""))
+		}
+		to.topic = strings.Clone(rt)
+	}
+	if len(p.Payload) > maxRequestBytes {
+		return nil, Errorf(MessageTooLong, "a request has at most %d bytes", maxRequestBytes)
+	}
+	r := &requestBody{}
+	if err := decodeObject(p.Payload, r); err != nil {
+		return nil, Errorf(Malformed, "%s", err)
+	}
+	if len(r.ID) > 0 {
+		if c := r.ID[0]; len(r.ID) > maxRequestID || c == '{' || c == '[' {
+			return nil, Errorf(Malformed, "id is a string or a number of at most %d bytes", maxRequestID)
+		}
+		to.id = r.ID
+	}
+	return r, nil
+}
+
+func (s *Session) replyError(to replyTo, err *Error) {
+	s.b.counters.refuse(err.Code)
+	s.b.log.Info("request refused", "app", s.app.id, "peer", s.peer, "code", err.Code, "error", err.Code.Name())
+	answer := map[string]any{"ok": false, "code": err.Code, "error": err.Code.Name(), "message": err.Message}
+	s.sendReply(to, answer)
+}
+
+func (s *Session) reply(to replyTo, answer map[string]any) {
+	if answer == nil {
+		answer = map[string]any{}
+	}
+	answer["ok"] = true
+	s.sendReply(to, answer)
+}
+
+// sendReply queues an answer for this connection.
+func (s *Session) sendReply(to replyTo, answer map[string]any) {
+	s.mu.Lock()
+	s.queueReply(to, answer)
+	s.mu.Unlock()
+	s.link.Wake()
+}
+
+func (s *Session) queueReply(to replyTo, answer map[string]any) {
+	if to.id != nil {
+		answer["id"] = to.id
+	}
+	g := s.grantFor(to.topic, true)
+	out := Out{Kind: OutPublish, Topic: to.topic, Payload: mustJSON(answer), SubIDs: g.ids}
+	if to.correlation != nil {
+		out.Props = &Properties{CorrelationData: to.correlation}
+	}
+	s.out.ready.push(out)
+}
+
+func requestWatch(ctx context.Context, s *Session, r *requestBody) (map[string]any, error) {
+	cfg := s.app.cfg.Load()
+	peers, perr := parsePeerList("peers", r.Peers, cfg.Watch.PerCall)
+	if perr != nil {
+		return nil, perr
+	}
+	s.mu.Lock()
+	have, fresh := len(s.watch), 0
+	for _, p := range peers {
+		if s.watch[p] == nil {
+			fresh++
+		}
+	}
+	s.mu.Unlock()
+	if err := checkWatchRoom(cfg, have, fresh); err != nil {
+		return nil, err
+	}
+	if p := r.proof(); cfg.Signature.Required {
+		text := openText(s.app.id, s.peer, joinSorted(peers), p.timestamp, p.nonce, false)
+		if err := s.b.verify(ctx, s.app, &p, text, s.peer, s.clientID, "watch", reuseNever); err != nil {
+			return nil, err
+		}
+	}
+	online := s.watchByRequest(peers)
+	s.b.storeWatch(s)
+	return map[string]any{"online": online}, nil
+}
+
+func requestUnwatch(_ context.Context, s *Session, r *requestBody) (map[string]any, error) {
+	peers, perr := parsePeerList("peers", r.Peers, s.app.cfg.Load().Watch.PerCall)
+	if perr != nil {
+		return nil, perr
+	}
+	s.unwatch(peers)
+	s.b.storeWatch(s)
+	return nil, nil
+}
+
+// storeWatch keeps the session's watch list through a crash of the server.
+func (b *Broker) storeWatch(s *Session) {
+	if s.expiry > 0 {
+		b.storeOpened(s)
+	}
+}
+
+func requestStatus(_ context.Context, s *Session, r *requestBody) (map[string]any, error) {
+	const most = 100
+	peers, perr := parsePeerList("peers", r.Peers, most)
+	if perr != nil {
+		return nil, perr
+	}
+	return map[string]any{"online": s.b.Online(s.app.id, peers)}, nil
+}
+
+func requestHistory(ctx context.Context, s *Session, r *requestBody) (map[string]any, error) {
+	q := HistoryQuery{Limit: 100}
+	if r.Limit != nil {
+		if *r.Limit < 1 || *r.Limit > 1000 {
+			return nil, Errorf(Malformed, "limit is 1-1000")
+		}
+		q.Limit = *r.Limit
+	}
+	if r.Before != "" {
+		id, err := ParseMessageID(r.Before)
+		if err != nil {
+			return nil, Errorf(Malformed, "before is a message id")
+		}
+		q.Cursor = id
+	}
+	named := 0
+	if r.Peer != "" {
+		with, ok := ParsePeerID(r.Peer)
+		if !ok {
+			return nil, Errorf(Malformed, "peer is not of a peer's form")
+		}
+		q.Conversation = DirectConversation(s.peer, with)
+		named++
+	}
+	if r.Convers != "" {
+		q.Conversation = ConversationID(r.Convers)
+		named++
+	}
+	if r.Group != nil {
+		q.Conversation = ConversationID(*r.Group)
+		named++
+	}
+	if named != 1 {
+		return nil, Errorf(Malformed, "history takes one of peer, group and conversation")
+	}
+	if !isDirectConversation(string(q.Conversation)) {
+		return nil, Errorf(GroupNotFound, "there is no such group")
+	}
+	page, err := s.b.history(ctx, s.app.id, q, func(m *Message) bool {
+		return m.From == s.peer || slices.Contains(m.To, s.peer)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"messages": page.Items}, nil
+}

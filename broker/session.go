@@ -1,0 +1,85 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Session is a peer connected on one device: opened by Broker.Open, over with End.
+type Session struct {
+	b         *Broker
+	app       *app
+	peer      PeerID
+	device    DeviceID
+	link      Link
+	clientID  string
+	remote    string
+	transport string
+	version   byte
+	mode      receiveMode
+	envelope  bool
+	super     bool
+	persisted bool // its MQTT session outlives the connection: subscriptions and packet identifiers are kept
+	since     int64
+	maxPacket uint32
+	will      *Publish
+	willDelay time.Duration
+	far       *furthest     // shared by the peer's sessions
+	gone      chan struct{} // closed when the session ended
+
+	mu       sync.Mutex
+	ended    bool
+	expiry   time.Duration // of Kith's session after a lost connection
+	watch    map[PeerID]*watched
+	subs     []ownSub
+	stopped  []string // filters of one's own whose delivery UNSUBSCRIBE stopped
+	in       inbound
+	out      outbound
+	absent   MessageID       // receive none: what was absent before it stays so
+	dirty    bool            // waits for its cursors to be saved
+	attempts map[attempt]int // connections over which a message was left unacknowledged before this one
+}
+
+// attempt names a message in a log that was sent and not acknowledged.
+type attempt struct {
+	log LogID
+	n   uint64
+}
+
+// watched is a peer that a session watches, and so may send to.
+type watched struct {
+	conversation ConversationID // of the two
+	request      bool           // by the list at open or a request
+	sub          *ownSub        // by SUBSCRIBE
+}
+
+// App returns the session's app.
+func (s *Session) App() AppID { return s.app.id }
+
+// Peer returns the session's peer.
+func (s *Session) Peer() PeerID { return s.peer }
+
+// Device returns the session's device.
+func (s *Session) Device() DeviceID { return s.device }
+
+// ClientID returns the client id as presented.
+func (s *Session) ClientID() string { return s.clientID }
+
+func (s *Session) key() peerKey { return peerKey{s.app.id, s.peer} }
+
+func newLimiter(r RateConfig) *rate.Limiter {
+	if r.MessagesPerSecond <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(r.MessagesPerSecond), max(r.Burst, 1))
+}
+
+// markDirty notes, under s.mu, that a cursor moved and should be saved soon.
+func (s *Session) markDirty() {
+	if !s.dirty && !s.ended {
+		s.dirty = true
+		s.b.dirty.add(s)
+	}
+}

@@ -1,0 +1,81 @@
+package broker
+
+import "time"
+
+// AppConfig is the settings of one app, with the keys of spec 12. It changes as a whole on a reload.
+type AppConfig struct {
+	ID                AppID           `yaml:"id"`
+	MasterKey         string          `yaml:"master_key"`
+	PreviousMasterKey string          `yaml:"previous_master_key"`
+	AppKey            string          `yaml:"app_key"`
+	Signature         SignatureConfig `yaml:"signature"`
+	RequireWatch      bool            `yaml:"require_watch"`
+	Topics            []string        `yaml:"topics"`
+	MessageBytes      int             `yaml:"message_bytes"`
+	Queue             QueueConfig     `yaml:"queue"`
+	Watch             WatchConfig     `yaml:"watch"`
+	Devices           int             `yaml:"devices"`
+	GroupMembers      int             `yaml:"group_members"`
+	Rate              RateConfig      `yaml:"rate"`
+	Presence          PresenceConfig  `yaml:"presence"`
+	History           HistoryConfig   `yaml:"history"`
+}
+
+// SignatureConfig says when signatures are asked for and how long they hold (spec 2).
+type SignatureConfig struct {
+	Required bool          `yaml:"required"`
+	Window   time.Duration `yaml:"window"` // how far a timestamp may be from the server's clock, both ways
+	Replay   string        `yaml:"replay"` // ReplayWindow or ReplayReject
+	Reuse    time.Duration `yaml:"reuse"`  // how long the same client may present the same signed CONNECT; 0: only within Window
+}
+
+// The values of SignatureConfig.Replay.
+const (
+	ReplayWindow = "window"
+	ReplayReject = "reject"
+)
+
+// QueueConfig bounds what waits for a device (spec 9).
+type QueueConfig struct {
+	Messages  int           `yaml:"messages"`  // accepted while it is absent
+	Age       time.Duration `yaml:"age"`       // also how long a device is remembered
+	Connected int           `yaml:"connected"` // already due when its connection ended
+}
+
+// WatchConfig bounds watch lists (spec 4).
+type WatchConfig struct {
+	PerCall    int `yaml:"per_call"`
+	PerSession int `yaml:"per_session"`
+}
+
+// RateConfig bounds what one session sends (spec 12).
+type RateConfig struct {
+	MessagesPerSecond float64 `yaml:"messages_per_second"` // 0: no bound
+	Burst             int     `yaml:"burst"`
+}
+
+// PresenceConfig smooths presence (spec 4).
+type PresenceConfig struct {
+	Grace time.Duration `yaml:"grace"` // how long offline is held back after a lost connection
+}
+
+// HistoryConfig bounds history (spec 12).
+type HistoryConfig struct {
+	Age time.Duration `yaml:"age"` // 0: for ever
+}
+
+// DefaultAppConfig returns the defaults of spec 12 for an app without a key.
+func DefaultAppConfig(id AppID) AppConfig {
+	const day = 24 * time.Hour
+	return AppConfig{
+		ID:           id,
+		Signature:    SignatureConfig{Window: 6 * time.Hour, Replay: ReplayWindow, Reuse: 7 * day},
+		RequireWatch: true,
+		MessageBytes: 5120,
+		Queue:        QueueConfig{Messages: 50, Age: 7 * day, Connected: 10_000},
+		Watch:        WatchConfig{PerCall: 100, PerSession: 1000},
+		Devices:      20,
+		GroupMembers: 2000,
+		Rate:         RateConfig{MessagesPerSecond: 100, Burst: 200},
+	}
+}

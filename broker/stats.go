@@ -1,0 +1,48 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// counters count what a node did since it started.
+type counters struct {
+	sessions     atomic.Int64
+	accepted     atomic.Uint64
+	transient    atomic.Uint64
+	delivered    atomic.Uint64
+	acknowledged atomic.Uint64
+	missed       atomic.Uint64
+
+	mu      sync.Mutex
+	refused map[Code]uint64
+}
+
+func (c *counters) refuse(code Code) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refused == nil {
+		c.refused = make(map[Code]uint64)
+	}
+	c.refused[code]++
+}
+
+// Stats returns what the node did since it started.
+func (b *Broker) Stats() Stats {
+	c := &b.counters
+	st := Stats{
+		Sessions: c.sessions.Load(), Accepted: c.accepted.Load(), Transient: c.transient.Load(), Delivered: c.delivered.Load(),
+		Acknowledged: c.acknowledged.Load(), Missed: c.missed.Load(), Refused: c.refusedByCode(),
+	}
+	for i := range b.shards {
+		sh := &b.shards[i]
+		sh.mu.Lock()
+		for _, p := range sh.peers {
+			if p.online {
+				st.PeersOnline++
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return st
+}

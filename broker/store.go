@@ -1,0 +1,200 @@
+package broker
+
+import (
+	"context"
+	"errors"
+)
+
+// Store keeps logs and records. It is proven by the suite in broker/storetest, which both engines pass.
+//
+// A log is an append-only sequence of entries in the order of their ids. Logs that are delivered from
+// (conversation, inbox, events) also number their entries 1, 2, 3 … without gaps; a number is never given twice.
+// A record is a small value under a key, with an optional expiry, changed by compare-and-set.
+//
+// Everything that changes goes through Commit, in order. Every read sees all batches whose Done was called before it
+// began. Reads honour their context; all methods are safe for concurrent use.
+type Store interface {
+	// Commit queues b and returns, waiting only while too much is queued already. Batches take effect in the order
+	// in which Commit was called by one goroutine. b.Done is called exactly once, in that same order over all
+	// batches, from one goroutine that must not be held up: Done must not block and must not call the store but for Commit.
+	//
+	// Each Append is atomic and each Write is atomic; a batch need not be, but an engine that fails reports it for the
+	// whole batch. After a crash an unacknowledged batch may be there, in part or whole.
+	Commit(b *Batch)
+
+	// Last returns the last entry of each log, in the order asked: the zero Entry for an empty one.
+	Last(ctx context.Context, logs []LogID) ([]Entry, error)
+
+	// Read returns at most r.Limit entries of a log.
+	Read(ctx context.Context, log LogID, r Range) ([]Entry, error)
+
+	// Messages returns the messages with these ids, in the order asked, nil for one that is gone.
+	Messages(ctx context.Context, app AppID, ids []MessageID) ([]*Message, error)
+
+	// Get returns the values under keys, in the order asked, nil for one that is absent or has expired.
+	Get(ctx context.Context, keys []Key) ([][]byte, error)
+
+	// List returns at most q.Limit records in the order of owner and name.
+	List(ctx context.Context, q ListQuery) ([]Record, error)
+
+	// Ping reports whether the store can take a durable write.
+	Ping(ctx context.Context) error
+
+	// Close finishes what was committed and releases everything. Commit after Close fails with ErrStoreClosed.
+	Close() error
+}
+
+// ErrStoreClosed says that the store was closed before the batch was taken.
+var ErrStoreClosed = errors.New("store is closed")
+
+// LogKind says what a log holds.
+type LogKind byte
+
+// The kinds of log. A message is in its app's log, which holds the body; entries of the others refer to it.
+const (
+	// LogApp is the app's timeline, owner "". It has no numbers.
+	LogApp LogKind = 'm'
+	// LogConversation is a conversation's messages, owner the conversation id. For a group it also
+	// holds its membership changes, and is what members are delivered from.
+	LogConversation LogKind = 'c'
+	// LogSent is what a peer sent, owner the peer id. It has no numbers.
+	LogSent LogKind = 's'
+	// LogInbox is the direct messages due to a peer's devices, owner the peer id: those sent to it, and those it sent
+	// while it had other devices. Peers and their other devices are delivered from it.
+	LogInbox LogKind = 'i'
+	// LogEvents is the events that wait for a peer, owner the peer id. Its entries hold their payload.
+	LogEvents LogKind = 'e'
+)
+
+// LogID names a log.
+type LogID struct {
+	Kind  LogKind
+	App   AppID
+	Owner string
+}
+
+// Entry is one place in a log.
+type Entry struct {
+	N     uint64    // its number, from 1; 0 in logs without numbers and for "no entry"
+	ID    MessageID // the message, or the event's own id; increases along the log
+	Kind  MessageKind
+	Value []byte // the payload of an event; nil for a message
+}
+
+// Range selects entries of a log by id, both ends exclusive; a zero end is open.
+type Range struct {
+	After, Before MessageID
+	Limit         int
+	Reverse       bool // newest first
+}
+
+// Batch is what one caller commits at once.
+type Batch struct {
+	Appends []Append
+	Writes  []Write
+	Deletes []Delete
+	// Lazy lets Done come before the batch is durable. It is still durable before any later batch that is not lazy.
+	Lazy bool
+	// Done tells the outcome of the whole batch; that of each part is in its result fields. An error means that nothing
+	// may be acknowledged.
+	Done func(b *Batch, err error)
+}
+
+// Append puts a message, or an event, at the end of its logs in one step.
+type Append struct {
+	App AppID
+	// Message goes into its app's log, its conversation's log and, unless its kind is KindMembership, its sender's log. The store
+	// sets Message.ID.
+	Message *Message
+	// Inboxes are the peers whose inbox gets a reference, without repetition.
+	Inboxes []PeerID
+	// Event, with Message nil, goes into EventPeer's log of events; all but the newest Keep entries of it may be dropped.
+	Event     []byte
+	EventPeer PeerID
+	Keep      uint64
+	// Once, when its Space is set, makes the append idempotent: if that key holds a value, nothing is
+	// appended, Duplicate is set and ID is the id of the first. Else the key is set with this id, until OnceExpires.
+	Once        Key
+	OnceExpires int64 // Unix milliseconds; 0: never
+
+	// Results, valid in Done.
+	ID        MessageID
+	Duplicate bool
+	N         uint64   // the number in the conversation's log (groups only) or in the log of events
+	InboxN    []uint64 // the numbers in Inboxes, in their order
+}
+
+// Key names a record. An engine keeps the records of one owner together.
+type Key struct {
+	Space Space
+	App   AppID
+	Owner string
+	Name  string
+}
+
+// Space is what a record is about.
+type Space byte
+
+// The spaces of records.
+const (
+	SpaceDevice     Space = 'd' // owner peer, name device: what a session leaves behind
+	SpaceCursor     Space = 'p' // owner peer, name device NUL log: a device's place in a log
+	SpacePeer       Space = 'k' // owner peer: that it was ever seen, and when last
+	SpaceNonce      Space = 'n' // owner nonce: the first client id and operation that used it
+	SpaceOnce       Space = 'o' // owner conversation, name sender NUL its own id: a message's id
+	SpaceReceipt    Space = 'r' // owner message id: the id of its receipt event
+	SpaceBan        Space = 'b' // owner peer
+	SpaceGroup      Space = 'g' // owner group
+	SpaceMember     Space = 'u' // owner group, name peer
+	SpaceMembership Space = 'h' // owner peer, name group
+	SpaceServer     Space = 'z' // owner what it is for: things the server made once
+)
+
+// Record is a key with its value.
+type Record struct {
+	Key   Key
+	Value []byte
+}
+
+// Condition says when a Write happens.
+type Condition byte
+
+// The conditions of a Write.
+const (
+	Always   Condition = iota
+	IfAbsent           // the key holds no value
+	IfEqual            // the key holds exactly Have
+)
+
+// Write sets or removes a record.
+type Write struct {
+	Key     Key
+	Value   []byte // nil removes
+	Expires int64  // Unix milliseconds; 0: never
+	If      Condition
+	Have    []byte
+
+	// Results, valid in Done.
+	Conflict bool   // the condition did not hold; nothing was changed
+	Current  []byte // with Conflict: the value that stands
+}
+
+// Delete removes messages from history, or a whole log.
+type Delete struct {
+	App AppID
+	// Message, when not zero, is removed from its app's log; other logs' references to it are passed over from then on.
+	Message MessageID
+	// Log, when Message is zero, is emptied; its numbers go on from where they were.
+	Log LogID
+}
+
+// ListQuery selects records of one space and app. With Owner set, those of that owner whose name starts with Prefix; else
+// those whose owner starts with Prefix.
+type ListQuery struct {
+	Space  Space
+	App    AppID
+	Owner  string
+	Prefix string
+	After  Key // start behind this key's owner and name; its zero value: from the beginning
+	Limit  int
+}

@@ -1,0 +1,140 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// A will is stored while its connection lasts, so that one whose server dies is published by the next start.
+
+// storedWill is a will with the session it speaks for.
+type storedWill struct {
+	Incarnation string   `json:"incarnation"`
+	Peer        PeerID   `json:"peer"`
+	Device      DeviceID `json:"device"`
+	Address     string   `json:"address"`
+	Delay       int64    `json:"delay,omitempty"` // milliseconds
+	Will        Publish  `json:"will"`
+}
+
+const willOwner = "will"
+
+func (s *Session) willKey() Key {
+	return Key{Space: SpaceServer, App: s.app.id, Owner: willOwner, Name: s.clientID}
+}
+
+func encodeWill(s *Session) []byte {
+	return mustJSON(storedWill{s.b.incarnation, s.peer, s.device, s.remote, s.willDelay.Milliseconds(), *s.will})
+}
+
+func (s *Session) forgetWill() {
+	if s.will != nil {
+		s.b.commitLazily(&Batch{Writes: []Write{{Key: s.willKey()}}}, nil)
+	}
+}
+
+// publishWill publishes the session's will, after its delay if the session may come back until then [MQTT-3.1.2-8].
+func (s *Session) publishWill(how EndReason) {
+	if s.will == nil {
+		return
+	}
+	delay := min(s.willDelay, s.expiry)
+	if how == EndDisconnectWill || delay <= 0 {
+		s.fireWill()
+		return
+	}
+	time.AfterFunc(delay, func() {
+		if next := s.successor(); next == nil {
+			s.fireWill() // else the session came back in time [MQTT-3.1.3-9]
+		}
+	})
+}
+
+// successor returns the session of the same device that is connected now, if any.
+func (s *Session) successor() *Session {
+	for _, o := range s.b.connected(s.key(), nil) {
+		if o != s && o.device == s.device {
+			return o
+		}
+	}
+	return nil
+}
+
+// fireWill publishes the will as the session's own message; the gate was passed at open.
+func (s *Session) fireWill() {
+	b, p := s.b, s.will
+	parsed := parseTopic(s.app.id, string(p.Topic))
+	if s.successor() == nil {
+		s.forgetWill()
+	}
+	if parsed.kind == topicFree {
+		if b.topics != nil {
+			if err := b.topics.Publish(s, s.app.id, p); err != nil {
+				b.log.Warn("will could not be published", "app", s.app.id, "peer", s.peer, "err", err)
+			}
+		}
+		return
+	}
+	m := s.message(p, parsed)
+	m.Device = "" // every device of the sender may hear of it
+	if p.QoS == 0 || p.Transient {
+		m.Transient, m.ID = true, b.ids.Next()
+		wakeAll(b.deliverTransient(m))
+		return
+	}
+	b.appendAndDeliver(b.appendOf(m, p.SenderID, s.inboxesOf(m)), func(_ *Append, err error) {
+		if err != nil {
+			b.log.Error("will could not be stored", "app", s.app.id, "peer", s.peer, "err", err)
+		}
+	})
+}
+
+// publishLeftWills publishes the wills of connections that a crash cut.
+func (b *Broker) publishLeftWills(ctx context.Context) error {
+	for _, a := range *b.apps.Load() {
+		var after Key
+		for {
+			page, err := b.store.List(ctx, ListQuery{Space: SpaceServer, App: a.id, Owner: willOwner, After: after, Limit: pageSize})
+			if err != nil {
+				return fmt.Errorf("list wills: %w", err)
+			}
+			for _, r := range page {
+				after = r.Key
+				var w storedWill
+				if err := json.Unmarshal(r.Value, &w); err != nil {
+					b.log.Warn("stored will does not parse", "app", a.id, "err", err)
+				} else if w.Incarnation == b.incarnation {
+					continue
+				} else {
+					b.publishLeftWill(a, &w)
+				}
+			}
+			if len(page) < pageSize {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Broker) publishLeftWill(a *app, w *storedWill) {
+	s := &Session{
+		b: b, app: a, peer: w.Peer, device: w.Device, clientID: string(w.Peer) + "/" + string(w.Device),
+		remote: w.Address, will: &w.Will, willDelay: time.Duration(w.Delay) * time.Millisecond, expiry: time.Duration(w.Delay) * time.Millisecond,
+	}
+	s.publishWill(EndLost)
+}
+
+// appendAndDeliver commits one append, delivers it and then tells the outcome.
+func (b *Broker) appendAndDeliver(a Append, done func(*Append, error)) {
+	batch := &Batch{Appends: []Append{a}}
+	batch.Done = func(batch *Batch, err error) {
+		if err == nil {
+			wakeAll(b.deliver(batch.Appends))
+		}
+		done(&batch.Appends[0], err)
+	}
+	b.store.Commit(batch)
+}

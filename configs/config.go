@@ -1,0 +1,94 @@
+package configs
+
+import (
+	"time"
+
+	"kith/api"
+	"kith/broker"
+	"kith/broker/pebblestore"
+	"kith/hooks"
+)
+
+// Config is all settings of one node, with the keys of spec 12.
+type Config struct {
+	Listen ListenConfig
+	Node   NodeConfig
+	Store  StoreConfig
+	API    api.Config // operators and metrics
+	Apps   []broker.AppConfig
+
+	// Demo tells that there was no file and no app: the app demo was added, with the keys in DemoFile.
+	Demo bool
+}
+
+// ListenConfig says where the node listens. An empty address switches a listener off.
+type ListenConfig struct {
+	hooks.Config
+	HTTP string // REST, console, metrics, health, MQTT over WebSocket; HTTPS and wss where TLS is set
+}
+
+// NodeConfig names the node.
+type NodeConfig struct {
+	Name string // empty: the host name
+}
+
+// StoreConfig chooses and sets the store.
+type StoreConfig struct {
+	Engine string // EnginePebble or EngineRedis
+	Pebble pebblestore.Config
+	Redis  RedisConfig
+}
+
+// The values of StoreConfig.Engine.
+const (
+	EnginePebble = "pebble"
+	EngineRedis  = "redis"
+)
+
+// RedisConfig says how to reach Redis.
+type RedisConfig struct {
+	Addrs      []string
+	Username   string
+	Password   string
+	DB         int
+	MasterName string // of Sentinel
+	TLS        bool
+	Prefix     string
+}
+
+// Default returns the defaults of spec 12, without operators and apps.
+func Default() *Config {
+	return &Config{
+		Listen: ListenConfig{Config: hooks.DefaultConfig(), HTTP: ":8080"},
+		Store: StoreConfig{
+			Engine: EnginePebble,
+			Pebble: pebblestore.Config{Path: "data", Sync: true},
+			Redis:  RedisConfig{Addrs: []string{"127.0.0.1:6379"}, Prefix: "kith"},
+		},
+	}
+}
+
+// WithoutFile returns the defaults for a node that is started without a file: they listen on loopback alone.
+func WithoutFile() *Config {
+	c := Default()
+	c.Listen.MQTT = "127.0.0.1:1883"
+	c.Listen.HTTP = "127.0.0.1:8080"
+	return c
+}
+
+func defaultOperator() api.Operator {
+	return api.Operator{Role: api.RoleViewer, Apps: []string{api.AllApps}}
+}
+
+// ReloadDiff returns the keys that differ between c and next and take effect only at a restart.
+func (c *Config) ReloadDiff(next *Config) []string {
+	var keys []string
+	for _, o := range options {
+		if o.list() == "" && !o.reloads && format(o.at(c, 0)) != format(o.at(next, 0)) {
+			keys = append(keys, o.key)
+		}
+	}
+	return keys
+}
+
+const day = 24 * time.Hour

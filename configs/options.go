@@ -1,0 +1,156 @@
+package configs
+
+import (
+	"strings"
+
+	"kith/api"
+	"kith/broker"
+)
+
+// option is one setting.
+type option struct {
+	key     string                       // its path, such as "apps[].queue.age"
+	at      func(c *Config, i int) any   // a pointer to its value, of item i where the key has a list
+	check   func(value any) (bad string) // nil: any value of the type will do
+	doc     string
+	secret  bool // never printed, never in argv
+	reloads bool // changes on SIGHUP; those of lists always do
+}
+
+// list is the list that the option belongs to, "apps" or "operators", or "".
+func (o *option) list() string {
+	list, _, in := strings.Cut(o.key, "[].")
+	if !in {
+		return ""
+	}
+	return list
+}
+
+// options is the one list of settings, in the order of spec 12.
+var options = []option{
+	{key: "listen.mqtt", check: address, doc: "MQTT over TCP",
+		at: func(c *Config, _ int) any { return &c.Listen.MQTT }},
+	{key: "listen.mqtts", check: address, doc: "MQTT over TLS, with listen.tls",
+		at: func(c *Config, _ int) any { return &c.Listen.MQTTS }},
+	{key: "listen.http", check: address, doc: "REST, console, metrics, health, and MQTT over WebSocket at /mqtt",
+		at: func(c *Config, _ int) any { return &c.Listen.HTTP }},
+	{key: "listen.tls.cert", doc: "PEM file with the certificate chain; with cert and key, http serves HTTPS and wss",
+		at: func(c *Config, _ int) any { return &c.Listen.TLS.Cert }},
+	{key: "listen.tls.key", doc: "PEM file with the certificate's private key",
+		at: func(c *Config, _ int) any { return &c.Listen.TLS.Key }},
+	{key: "listen.tls.client_ca", doc: "PEM file; MQTT clients over TLS then need a certificate that it signed",
+		at: func(c *Config, _ int) any { return &c.Listen.TLS.ClientCA }},
+
+	{key: "node.name", check: nodeName, doc: "the node's name; empty: the host name",
+		at: func(c *Config, _ int) any { return &c.Node.Name }},
+
+	{key: "store.engine", check: oneOf(EnginePebble, EngineRedis), doc: "pebble (embedded) or redis",
+		at: func(c *Config, _ int) any { return &c.Store.Engine }},
+	{key: "store.path", check: filled, doc: "the data folder of pebble",
+		at: func(c *Config, _ int) any { return &c.Store.Pebble.Path }},
+	{key: "store.sync", doc: "acknowledge only what is on disk; false can lose acknowledged messages in a power cut",
+		at: func(c *Config, _ int) any { return &c.Store.Pebble.Sync }},
+	{key: "store.redis.addrs", doc: "host:port of Redis, of its Sentinels or of its Cluster's nodes",
+		at: func(c *Config, _ int) any { return &c.Store.Redis.Addrs }},
+	{key: "store.redis.username", doc: "the user to authenticate as",
+		at: func(c *Config, _ int) any { return &c.Store.Redis.Username }},
+	{key: "store.redis.password", secret: true, doc: "that user's password",
+		at: func(c *Config, _ int) any { return &c.Store.Redis.Password }},
+	{key: "store.redis.db", check: between(0, 1<<20), doc: "the database's number",
+		at: func(c *Config, _ int) any { return &c.Store.Redis.DB }},
+	{key: "store.redis.master_name", doc: "the master's name; addrs are then Sentinels",
+		at: func(c *Config, _ int) any { return &c.Store.Redis.MasterName }},
+	{key: "store.redis.tls", doc: "connect with TLS",
+		at: func(c *Config, _ int) any { return &c.Store.Redis.TLS }},
+	{key: "store.redis.prefix", check: filled, doc: "what every key in Redis starts with",
+		at: func(c *Config, _ int) any { return &c.Store.Redis.Prefix }},
+
+	{key: "metrics.public", reloads: true, doc: "/metrics without an operator token",
+		at: func(c *Config, _ int) any { return &c.API.Metrics.Public }},
+
+	{key: "operators[].name", check: filled, doc: "who it is, for logs",
+		at: operator(func(o *api.Operator) any { return &o.Name })},
+	{key: "operators[].token", check: token, secret: true, doc: "Authorization: Bearer <token>",
+		at: operator(func(o *api.Operator) any { return &o.Token })},
+	{key: "operators[].role", check: oneOf(string(api.RoleViewer), string(api.RoleOperator), string(api.RoleAdmin)), doc: "viewer, operator or admin",
+		at: operator(func(o *api.Operator) any { return (*string)(&o.Role) })},
+	{key: "operators[].apps", doc: `ids of apps, or "*" for all`,
+		at: operator(func(o *api.Operator) any { return &o.Apps })},
+
+	{key: "apps[].id", check: appID, doc: "the app's id, the user name of its MQTT clients",
+		at: app(func(a *broker.AppConfig) any { return (*string)(&a.ID) })},
+	{key: "apps[].master_key", check: secret, secret: true, doc: "signs sessions, opens /v1 for this app",
+		at: app(func(a *broker.AppConfig) any { return &a.MasterKey })},
+	{key: "apps[].previous_master_key", secret: true, doc: "still accepted, for rotation",
+		at: app(func(a *broker.AppConfig) any { return &a.PreviousMasterKey })},
+	{key: "apps[].app_key", secret: true, doc: "for /1.1 only; opens nothing that needs the master key",
+		at: app(func(a *broker.AppConfig) any { return &a.AppKey })},
+	{key: "apps[].signature.required", doc: "refuse sessions without a valid signature",
+		at: app(func(a *broker.AppConfig) any { return &a.Signature.Required })},
+	{key: "apps[].signature.window", check: lasting(1), doc: "how far a timestamp may be from the server's clock, both ways",
+		at: app(func(a *broker.AppConfig) any { return &a.Signature.Window })},
+	{key: "apps[].signature.replay", check: oneOf(broker.ReplayWindow, broker.ReplayReject),
+		doc: "window: a client may present its signed CONNECT again; reject: nonces are strictly single-use",
+		at:  app(func(a *broker.AppConfig) any { return &a.Signature.Replay })},
+	{key: "apps[].signature.reuse", check: lasting(0), doc: "until how long after its timestamp; 0s: only within the window",
+		at: app(func(a *broker.AppConfig) any { return &a.Signature.Reuse })},
+	{key: "apps[].require_watch", doc: "a peer sends only to those it watches",
+		at: app(func(a *broker.AppConfig) any { return &a.RequireWatch })},
+	{key: "apps[].topics", check: filters, doc: `filters under {app}/topic/ that peers may use, such as "#"`,
+		at: app(func(a *broker.AppConfig) any { return &a.Topics })},
+	{key: "apps[].message_bytes", check: between(1, 128<<10), doc: "the longest message",
+		at: app(func(a *broker.AppConfig) any { return &a.MessageBytes })},
+	{key: "apps[].queue.messages", check: between(1, 100_000), doc: "how many wait for an absent device",
+		at: app(func(a *broker.AppConfig) any { return &a.Queue.Messages })},
+	{key: "apps[].queue.age", check: lasting(1), doc: "how long they wait, and how long a device is remembered",
+		at: app(func(a *broker.AppConfig) any { return &a.Queue.Age })},
+	{key: "apps[].queue.connected", check: between(1, 1_000_000), doc: "how many stay that were due when its connection ended",
+		at: app(func(a *broker.AppConfig) any { return &a.Queue.Connected })},
+	{key: "apps[].watch.per_call", check: between(1, 10_000), doc: "peers in one watch",
+		at: app(func(a *broker.AppConfig) any { return &a.Watch.PerCall })},
+	{key: "apps[].watch.per_session", check: between(1, 1_000_000), doc: "peers watched by one session",
+		at: app(func(a *broker.AppConfig) any { return &a.Watch.PerSession })},
+	{key: "apps[].devices", check: between(1, 1000), doc: "devices of one peer; the longest absent is forgotten",
+		at: app(func(a *broker.AppConfig) any { return &a.Devices })},
+	{key: "apps[].group_members", check: between(1, 1_000_000), doc: "members of one group",
+		at: app(func(a *broker.AppConfig) any { return &a.GroupMembers })},
+	{key: "apps[].rate.messages_per_second", check: upTo(1_000_000),
+		doc: "per session, a message to several counts once per receiver; 0: no bound",
+		at:  app(func(a *broker.AppConfig) any { return &a.Rate.MessagesPerSecond })},
+	{key: "apps[].rate.burst", check: between(1, 1_000_000), doc: "how many at once",
+		at: app(func(a *broker.AppConfig) any { return &a.Rate.Burst })},
+	{key: "apps[].presence.grace", check: lasting(0), doc: "how long offline is held back after a lost connection",
+		at: app(func(a *broker.AppConfig) any { return &a.Presence.Grace })},
+	{key: "apps[].history.age", check: lasting(0), doc: "how long messages are kept; 0s: for ever",
+		at: app(func(a *broker.AppConfig) any { return &a.History.Age })},
+	{key: "apps[].webhooks", doc: "none in this version",
+		at: func(*Config, int) any { return reserved("webhooks") }},
+	{key: "apps[].push", doc: "none in this version",
+		at: func(*Config, int) any { return reserved("push") }},
+}
+
+func app(at func(*broker.AppConfig) any) func(*Config, int) any {
+	return func(c *Config, i int) any { return at(&c.Apps[i]) }
+}
+
+func operator(at func(*api.Operator) any) func(*Config, int) any {
+	return func(c *Config, i int) any { return at(&c.API.Operators[i]) }
+}
+
+// reserved is a key that spec 12 names and this version only accepts empty.
+type reserved string
+
+// lists are the keys that hold several items.
+var lists = map[string]struct {
+	length func(*Config) int
+	grow   func(*Config) // adds an item with its defaults
+}{
+	"apps": {
+		length: func(c *Config) int { return len(c.Apps) },
+		grow:   func(c *Config) { c.Apps = append(c.Apps, broker.DefaultAppConfig("")) },
+	},
+	"operators": {
+		length: func(c *Config) int { return len(c.API.Operators) },
+		grow:   func(c *Config) { c.API.Operators = append(c.API.Operators, defaultOperator()) },
+	},
+}

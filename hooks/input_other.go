@@ -1,0 +1,14 @@
+//go:build !unix
+
+package hooks
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// rawConn returns nil: here every connection reads through a small buffer.
+func rawConn(net.Conn) syscall.RawConn { return nil }
+
+func readFD(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }

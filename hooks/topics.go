@@ -1,0 +1,242 @@
+package hooks
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"kith/broker"
+)
+
+// topicRouter carries {app}/topic/ (spec 3) on the engine's topic index. All filters in it begin with an app's id, which
+// holds no wildcard and no $, so apps cannot meet. It implements broker.TopicRouter.
+//
+// The index has a fault to work round: "a/+/#" does not match its parent "a/b" [MQTT-4.7.1-2]. Such a filter is entered a second
+// time, as "a/+" under another name of the same client.
+type topicRouter struct {
+	index    *mqtt.TopicsIndex
+	retained retainedStore
+
+	mu    sync.RWMutex
+	conns map[string]*conn // that have entered a filter, by the engine's client id
+}
+
+// parentMark is what a client id or share name is followed by in the second entry of a filter that ends in "/+/#".
+const parentMark = "\x00"
+
+func newTopicRouter(index *mqtt.TopicsIndex) *topicRouter {
+	return &topicRouter{index: index, retained: retainedStore{index: index, used: make(map[broker.AppID]*retainedUse)}, conns: make(map[string]*conn)}
+}
+
+// Publish hands p to all matching subscribers, and to one of each shared subscription. It keeps nothing of p.
+func (r *topicRouter) Publish(from *broker.Session, app broker.AppID, p *broker.Publish) error {
+	var s session
+	if from != nil {
+		s = from
+	}
+	return r.publish(s, app, p)
+}
+
+func (r *topicRouter) publish(from session, app broker.AppID, p *broker.Publish) error {
+	topic := string(p.Topic)
+	if strings.Count(topic, "/") >= maxLevels {
+		return broker.Errorf(broker.LimitExceeded, "a topic of over %d levels", maxLevels)
+	}
+	payload := slices.Clone(p.Payload)
+	if p.Retain {
+		if err := r.retained.set(app, topic, payload, p); err != nil {
+			return err
+		}
+	}
+	subs := r.index.Subscribers(topic)
+	if len(subs.Subscriptions) == 0 && len(subs.Shared) == 0 {
+		return nil
+	}
+	props := p.Props
+	out := broker.Out{Kind: broker.OutPublish, Topic: topic, Payload: payload, Props: &props, QoS: p.QoS}
+	for id, sub := range subs.Subscriptions {
+		r.deliver(from, id, &sub, out, p.Retain)
+	}
+	for _, members := range subs.Shared {
+		if id, sub, ok := r.choose(members); ok {
+			r.deliver(from, id, &sub, out, p.Retain)
+		}
+	}
+	return nil
+}
+
+// deliver sends out to one subscriber: at the lower QoS [MQTT-3.8.4-8], with its identifiers [MQTT-3.3.4-3].
+func (r *topicRouter) deliver(from session, id string, sub *packets.Subscription, out broker.Out, retain bool) {
+	r.mu.RLock()
+	c := r.conns[strings.TrimSuffix(id, parentMark)]
+	r.mu.RUnlock()
+	if c == nil {
+		return
+	}
+	out.QoS = min(out.QoS, sub.Qos)
+	if own := from != nil && c.session == from; retain || own && sub.NoLocal {
+		// The merged subscription has the options of any one; here it matters of which.
+		var some bool
+		if out.QoS, out.Retain, some = c.optionsFor(out.Topic, out.QoS, own, retain, sub); !some {
+			return // [MQTT-3.8.3-3]
+		}
+	}
+	out.SubIDs = identifiers(sub)
+	c.session.Deliver(out)
+}
+
+// choose takes one of a shared subscription's members at random. Only connected ones are in the index.
+func (r *topicRouter) choose(members map[string]packets.Subscription) (id string, sub packets.Subscription, ok bool) {
+	if len(members) == 0 {
+		return "", sub, false
+	}
+	n := rand.IntN(len(members)) //nolint:gosec // a share, not a secret
+	for id, sub = range members {
+		if n == 0 {
+			break
+		}
+		n--
+	}
+	return id, sub, true
+}
+
+// optionsFor judges a connection's matching filters one by one: the highest QoS of those that are not No Local to the
+// publisher, whether one of them keeps the retain flag [MQTT-3.3.1-12] [MQTT-3.3.1-13], and whether there is one at all.
+func (c *conn) optionsFor(topic string, qos byte, own, retain bool, sub *packets.Subscription) (granted byte, keep, some bool) {
+	if strings.HasPrefix(sub.Filter, "$share/") {
+		return qos, retain && sub.RetainAsPublished, true
+	}
+	for filter, s := range c.cl.State.Subscriptions.GetAll() {
+		if strings.HasPrefix(filter, "$share/") || !matches(filter, topic) || own && s.NoLocal {
+			continue
+		}
+		granted = max(granted, min(qos, s.Qos))
+		keep = keep || retain && s.RetainAsPublished
+		some = true
+	}
+	return granted, keep, some
+}
+
+// matches reports whether a filter without $share matches a topic [MQTT-4.7.1-1] to [MQTT-4.7.1-3]. Topics here never begin with $.
+func matches(filter, topic string) bool {
+	for {
+		f, restF, moreF := strings.Cut(filter, "/")
+		if f == "#" {
+			return true
+		}
+		t, restT, moreT := strings.Cut(topic, "/")
+		if f != "+" && f != t {
+			return false
+		}
+		if !moreF || !moreT {
+			return moreF == moreT || moreF && restF == "#"
+		}
+		filter, topic = restF, restT
+	}
+}
+
+func identifiers(sub *packets.Subscription) []uint32 {
+	if sub.Identifiers == nil {
+		if sub.Identifier == 0 {
+			return nil
+		}
+		return []uint32{uint32(sub.Identifier)} //nolint:gosec // 28 bits
+	}
+	var ids []uint32
+	for _, id := range sub.Identifiers {
+		if id != 0 {
+			ids = append(ids, uint32(id)) //nolint:gosec // 28 bits
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// enter makes a connection known before the engine indexes its filters.
+func (r *topicRouter) enter(c *conn, filters packets.Subscriptions) {
+	if len(filters) == 0 {
+		return
+	}
+	r.mu.Lock()
+	r.conns[c.cl.ID] = c
+	r.mu.Unlock()
+	for _, sub := range filters {
+		if filter, ok := parentFilter(sub.Filter); ok {
+			sub.Filter = filter
+			r.index.Subscribe(c.cl.ID+parentMark, sub)
+		}
+	}
+}
+
+// leaveParents takes out the second entries of filters.
+func (r *topicRouter) leaveParents(c *conn, filters packets.Subscriptions) {
+	for i := range filters {
+		if filter, ok := parentFilter(filters[i].Filter); ok {
+			r.index.Unsubscribe(filter, c.cl.ID+parentMark)
+		}
+	}
+}
+
+// leave takes a connection and all its filters out.
+func (r *topicRouter) leave(c *conn) {
+	for filter := range c.cl.State.Subscriptions.GetAll() {
+		r.index.Unsubscribe(filter, c.cl.ID)
+		r.leaveParents(c, packets.Subscriptions{{Filter: filter}})
+	}
+	r.mu.Lock()
+	delete(r.conns, c.cl.ID)
+	r.mu.Unlock()
+}
+
+// resume enters the filters that a resumed session brings along [MQTT-3.1.2-4].
+func (r *topicRouter) resume(c *conn) {
+	kept, ok := c.session.(interface {
+		TopicSubscriptions() []broker.Subscription
+	})
+	if !ok {
+		return
+	}
+	var filters packets.Subscriptions
+	for _, s := range kept.TopicSubscriptions() {
+		filters = append(filters, packets.Subscription{
+			Filter: s.Filter, Qos: s.QoS, NoLocal: s.NoLocal, RetainAsPublished: s.RetainAsPublished,
+			RetainHandling: 2, Identifier: int(s.Identifier),
+		})
+	}
+	r.enter(c, filters)
+	for _, sub := range filters {
+		r.index.Subscribe(c.cl.ID, sub)
+		c.cl.State.Subscriptions.Add(sub.Filter, sub)
+	}
+}
+
+// parentFilter returns the second entry's filter for one that ends in "/+/#".
+func parentFilter(filter string) (string, bool) {
+	parent, ok := strings.CutSuffix(filter, "/#")
+	if !ok || !strings.HasSuffix(parent, "/+") {
+		return "", false
+	}
+	if rest, shared := strings.CutPrefix(parent, "$share/"); shared {
+		group, topic, _ := strings.Cut(rest, "/")
+		return "$share/" + group + parentMark + "/" + topic, true
+	}
+	return parent, true
+}
+
+// sendRetained delivers the retained messages of a new subscription [MQTT-3.3.1-9].
+func (r *topicRouter) sendRetained(c *conn, sub *broker.Subscription) {
+	var ids []uint32
+	if sub.Identifier != 0 {
+		ids = []uint32{sub.Identifier}
+	}
+	now := time.Now().UnixMilli()
+	for _, m := range r.retained.match(sub.Filter, now) {
+		m.QoS, m.SubIDs = min(m.QoS, sub.QoS), ids
+		c.session.Deliver(m)
+	}
+}

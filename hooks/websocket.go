@@ -1,0 +1,162 @@
+package hooks
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// webSocketSilence is how long a WebSocket client may answer no ping before its connection counts as dead.
+const webSocketSilence = 3 * sweepInterval
+
+var errTextFrame = errors.New("websocket: MQTT comes in binary frames")
+
+// WebSocketHandler serves MQTT over WebSocket [MQTT-6.0.0-1] to [MQTT-6.0.0-4]; cmd mounts it at /mqtt.
+func (s *Server) WebSocketHandler() http.Handler {
+	up := &websocket.Upgrader{
+		HandshakeTimeout: s.limits.connect,
+		ReadBufferSize:   smallSize,
+		WriteBufferSize:  4 << 10,
+		WriteBufferPool:  &sync.Pool{}, // an idle connection holds none
+		Subprotocols:     []string{"mqtt", "mqttv3.1"},
+		// Any origin may connect: a session is opened by the signed password in CONNECT, not by a cookie that a browser adds
+		// by itself, so a foreign page gains nothing that it does not hold already. Native apps send no Origin.
+		CheckOrigin: func(*http.Request) bool { return true },
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !asksForMQTT(r) {
+			http.Error(w, `this is MQTT over WebSocket: ask for the subprotocol "mqtt"`, http.StatusBadRequest) // [MQTT-6.0.0-3]
+			return
+		}
+		ws, err := up.Upgrade(w, r, nil)
+		if err != nil {
+			return // it has answered
+		}
+		over := overWS
+		if r.TLS != nil {
+			over = overWSS
+		}
+		tuneTCP(plain(ws.NetConn()))
+		s.start(newWebSocket(ws), over)
+	})
+}
+
+func asksForMQTT(r *http.Request) bool {
+	for _, p := range websocket.Subprotocols(r) {
+		if p == "mqtt" || p == "mqttv3.1" {
+			return true
+		}
+	}
+	return false
+}
+
+// plain returns the connection under TLS.
+func plain(nc net.Conn) net.Conn {
+	if t, ok := nc.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return nc
+}
+
+// webSocket is a WebSocket connection as a stream of bytes: packets may begin and end anywhere in its frames [MQTT-6.0.0-2].
+type webSocket struct {
+	*websocket.Conn
+	frame io.Reader    // the rest of the message being read; the reader's
+	seen  atomic.Int64 // Unix seconds of the last sign of life
+}
+
+func newWebSocket(ws *websocket.Conn) *webSocket {
+	w := &webSocket{Conn: ws}
+	w.seen.Store(time.Now().Unix())
+	ws.SetPongHandler(func(string) error {
+		w.seen.Store(time.Now().Unix())
+		return nil
+	})
+	return w
+}
+
+// Read reads from the binary messages, and ends the connection at any other [MQTT-6.0.0-1].
+func (w *webSocket) Read(b []byte) (int, error) {
+	for {
+		if w.frame == nil {
+			kind, frame, err := w.NextReader()
+			if err != nil {
+				if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
+					return 0, io.EOF
+				}
+				return 0, err
+			}
+			if kind != websocket.BinaryMessage {
+				return 0, errTextFrame
+			}
+			w.frame = frame
+			w.seen.Store(time.Now().Unix())
+		}
+		n, err := w.frame.Read(b)
+		if errors.Is(err, io.EOF) {
+			w.frame, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// Write writes b as one binary message.
+func (w *webSocket) Write(b []byte) (int, error) {
+	if err := w.WriteMessage(websocket.BinaryMessage, b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Close says goodbye and closes.
+func (w *webSocket) Close() error {
+	_ = w.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second/10))
+	return w.Conn.Close()
+}
+
+// SetDeadline sets both deadlines.
+func (w *webSocket) SetDeadline(t time.Time) error {
+	return errors.Join(w.SetReadDeadline(t), w.SetWriteDeadline(t))
+}
+
+// sweepWebSockets asks for pings to be sent, and closes connections that answered none for long: a proxy in between hides
+// a dead client from TCP.
+func (s *Server) sweepWebSockets(now time.Time) {
+	s.mu.Lock()
+	var due []*conn
+	for c := range s.conns {
+		if c.transport == overWS || c.transport == overWSS {
+			due = append(due, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range due {
+		ws, ok := c.nc.(*webSocket)
+		if !ok {
+			continue
+		}
+		if now.Sub(time.Unix(ws.seen.Load(), 0)) > webSocketSilence {
+			s.log.Debug("websocket client is silent", "remote", c.remote())
+			_ = ws.Conn.Close()
+			continue
+		}
+		c.ping.Store(true)
+		c.Wake()
+	}
+}
+
+// sendPing sends the ping that is due. Only the flusher calls it.
+func (c *conn) sendPing() {
+	if ws, ok := c.nc.(*webSocket); ok {
+		_ = ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.srv.limits.close))
+	}
+}
