@@ -107,3 +107,10 @@ func (f *furthest) raise(l LogID, p Position) Position {
 	}
 	return f.at[l]
 }
+
+// raiseFurthest notes how far the session is now.
+func (s *Session) raiseFurthest() {
+	for _, l := range s.settled() {
+		s.far.raise(l.id, l.cursor)
+	}
+}

@@ -220,19 +220,17 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 			st.record = decodeDevice(r.Value)
 		}
 	}
-	device := s.device
-	if st.record == nil && old == nil {
-		device = "" // never seen: it starts where the furthest of its peer's devices is
-	}
-	cursors, err := b.store.List(ctx, ListQuery{
-		Space: SpaceCursor, App: s.app.id, Owner: string(s.peer), Prefix: string(device) + "\x00", Limit: maxDeviceRecords,
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range cursors {
-		_, log := deviceOfCursor(r.Key.Name)
-		st.cursors[log] = decodePosition(r.Value)
+	if st.record != nil { // else it starts where the furthest of its peer's devices is
+		cursors, err := b.store.List(ctx, ListQuery{
+			Space: SpaceCursor, App: s.app.id, Owner: string(s.peer), Prefix: string(s.device) + "\x00", Limit: maxDeviceRecords,
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range cursors {
+			_, log := deviceOfCursor(r.Key.Name)
+			st.cursors[log] = decodePosition(r.Value)
+		}
 	}
 	if old != nil {
 		st.record = old.snapshot(EndServer, nil)

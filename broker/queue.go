@@ -81,6 +81,11 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored) 
 	if err != nil {
 		return err
 	}
+	for _, o := range b.connected(s.key(), nil) {
+		if o != s {
+			o.raiseFurthest()
+		}
+	}
 	for i, l := range s.out.logs {
 		far := s.far.raise(l.id, decodePosition(values[i]))
 		if _, ok := st.cursors[l.id.short()]; !ok {

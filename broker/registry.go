@@ -68,7 +68,7 @@ func (sh *shard) release(p *peer) {
 // sessionOf returns the device's session: the connected one, or one that ended and is not stored yet.
 func (p *peer) sessionOf(device DeviceID) *Session {
 	for _, list := range [2][]*Session{p.sessions, p.closing} {
-		for _, s := range list {
+		for _, s := range slices.Backward(list) { // the newest is the one that knows
 			if s.device == device {
 				return s
 			}

@@ -110,14 +110,15 @@ func (s *Session) parseRequest(p *Publish, to *replyTo) (*requestBody, *Error) {
 		return nil, Errorf(MessageTooLong, "a request has at most %d bytes", maxRequestBytes)
 	}
 	r := &requestBody{}
-	if err := decodeObject(p.Payload, r); err != nil {
-		return nil, Errorf(Malformed, "%s", err)
-	}
+	perr := decodeObject(p.Payload, r)
 	if len(r.ID) > 0 {
 		if c := r.ID[0]; len(r.ID) > maxRequestID || c == '{' || c == '[' {
 			return nil, Errorf(Malformed, "id is a string or a number of at most %d bytes", maxRequestID)
 		}
 		to.id = r.ID
+	}
+	if perr != nil {
+		return nil, Errorf(Malformed, "%s", perr)
 	}
 	return r, nil
 }

@@ -72,7 +72,7 @@ func acknowledgedSurvives(h *harness) {
 		h.publish(l, 6, round, &all)
 		var told []*broker.Batch
 		for len(told) < 30*(round+1) {
-			if err := h.store.Ping(h.context()); err != nil {
+			if err := h.store.Ping(h.ctx); err != nil {
 				h.Fatal(err)
 			}
 			l.mu.Lock()

@@ -85,10 +85,10 @@ func closedStoreRefuses(h *harness) {
 	for i := range 10 {
 		h.same("order", i, <-order)
 	}
-	if _, err := h.store.Get(h.context(), []broker.Key{record(broker.SpaceBan, "bob", "")}); err == nil {
+	if _, err := h.store.Get(h.ctx, []broker.Key{record(broker.SpaceBan, "bob", "")}); err == nil {
 		h.Error("a read after Close succeeded")
 	}
-	if err := h.store.Ping(h.context()); err == nil {
+	if err := h.store.Ping(h.ctx); err == nil {
 		h.Error("a ping after Close succeeded")
 	}
 	h.store = h.f.Open(h.TB)
@@ -97,12 +97,12 @@ func closedStoreRefuses(h *harness) {
 
 func pingAnswers(h *harness) {
 	for range 3 {
-		if err := h.store.Ping(h.context()); err != nil {
+		if err := h.store.Ping(h.ctx); err != nil {
 			h.Fatal(err)
 		}
 	}
 	h.send(toPeers("tom", "x", "bob"))
-	if err := h.store.Ping(h.context()); err != nil {
+	if err := h.store.Ping(h.ctx); err != nil {
 		h.Fatal(err)
 	}
 }

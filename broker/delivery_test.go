@@ -1,0 +1,253 @@
+package broker_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kith/broker"
+)
+
+func want[T any](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestMessageIsAcknowledgedAndDelivered(t *testing.T) {
+	w := newWorld(t)
+	bob := w.open("bob")
+	alice := w.open("alice", watching("bob"))
+	ack := alice.sent("demo/peer/bob/alice", "hello")
+	if ack.Err != nil || ack.ID.IsZero() {
+		t.Fatalf("ack: %+v", ack)
+	}
+	got := bob.await(1, isMessage)[0]
+	want(t, "id", got.ID, ack.ID)
+	want(t, "payload", string(got.Message.Payload), "hello")
+	want(t, "qos", got.QoS, 1)
+	want(t, "offline", got.Offline, false)
+}
+
+func TestFirstComesTheSessionEvent(t *testing.T) {
+	w := newWorld(t)
+	w.open("carol")
+	bob := w.open("bob", watching("carol", "dave"))
+	first := bob.await(1, func(*broker.Out) bool { return true })[0]
+	want(t, "topic", first.Topic, "demo/event/bob/session")
+	states := map[string]string{}
+	for _, o := range bob.await(2, func(o *broker.Out) bool { return o.Retain }) {
+		states[o.Topic] = string(o.Payload)
+	}
+	want(t, "presence", states, map[string]string{"demo/presence/carol": "online", "demo/presence/dave": "offline"})
+}
+
+func TestOfflineQueueKeepsFiftyAndTellsWhatItMissed(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	for i := range 80 {
+		alice.send("demo/peer/bob/alice", fmt.Sprint(i+1))
+	}
+	alice.await(80, isAck)
+	bob := w.open("bob")
+	want(t, "messages", bob.messages(50), numbered(31, 80))
+	missed := bob.await(1, isTopic("demo/event/bob/missed"))[0]
+	if len(missed.Payload) == 0 {
+		t.Fatal("no missed event")
+	}
+	if got := bob.await(1, isMessage)[0]; !got.Offline {
+		t.Error("a message that waited is not marked offline")
+	}
+}
+
+func TestAcknowledgedMessagesDoNotComeAgain(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	bob := w.open("bob")
+	alice.sent("demo/peer/bob/alice", "1")
+	bob.messages(1)
+	bob.leave(broker.EndDisconnect)
+	alice.sent("demo/peer/bob/alice", "2")
+	bob = w.open("bob")
+	want(t, "after the return", bob.messages(1), []string{"2"})
+}
+
+func TestWhatWasDueWhenTheConnectionEndedStays(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	bob := w.openSilent("bob")
+	for i := range 100 {
+		alice.send("demo/peer/bob/alice", fmt.Sprint(i+1))
+	}
+	alice.await(100, isAck)
+	bob.messages(100)
+	bob.leave(broker.EndLost)
+	w.pass(10 * time.Millisecond)
+	for i := 100; i < 200; i++ {
+		alice.send("demo/peer/bob/alice", fmt.Sprint(i+1))
+	}
+	alice.await(200, isAck)
+	bob = w.open("bob")
+	want(t, "messages", bob.messages(150), append(numbered(1, 100), numbered(151, 200)...))
+	missed := bob.await(1, isTopic("demo/event/bob/missed"))[0]
+	var m struct{ Count int }
+	decode(t, missed.Payload, &m)
+	want(t, "missed", m.Count, 50)
+}
+
+func TestResumedSessionRepeatsUnderTheOldPacketIdentifiers(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	bob := w.openSilent("bob")
+	for i := range 3 {
+		alice.sent("demo/peer/bob/alice", fmt.Sprint(i+1))
+	}
+	first := bob.await(3, isMessage)
+	bob.leave(broker.EndLost)
+	bob = w.open("bob", func(r *broker.OpenRequest) { r.CleanStart = false })
+	if !bob.present {
+		t.Fatal("no session present")
+	}
+	again := bob.await(3, isMessage)
+	for i := range first {
+		want(t, "tag", again[i].Tag, first[i].Tag)
+		want(t, "dup", again[i].Dup, true)
+		want(t, "payload", string(again[i].Message.Payload), fmt.Sprint(i+1))
+	}
+}
+
+func TestSlowReaderGetsEverythingInOrder(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	bob := w.openSilent("bob", func(r *broker.OpenRequest) { r.ReceiveMaximum = 10 })
+	const n = 3000
+	for i := range n {
+		alice.send("demo/peer/bob/alice", fmt.Sprint(i+1))
+	}
+	alice.await(n, isAck)
+	var texts []string
+	for len(texts) < n {
+		outs := bob.await(len(texts)+1, isMessage)
+		for _, o := range outs[len(texts):] {
+			texts = append(texts, string(o.Message.Payload))
+			bob.s.Acked(o.Tag)
+		}
+	}
+	want(t, "messages", texts, numbered(1, n))
+}
+
+func TestEveryDeviceHasItsOwnPlace(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	phone := w.open("bob/phone")
+	phone.leave(broker.EndDisconnect)
+	tablet := w.open("bob/tablet")
+	alice.sent("demo/peer/bob/alice", "1")
+	tablet.messages(1)
+	phone = w.open("bob/phone")
+	want(t, "phone", phone.messages(1), []string{"1"})
+	fresh := w.open("bob/fresh")
+	alice.sent("demo/peer/bob/alice", "2")
+	want(t, "a new device starts where the furthest is", fresh.messages(1), []string{"2"})
+}
+
+func TestSendersOtherDevicesGetACopy(t *testing.T) {
+	w := newWorld(t)
+	w.open("bob")
+	tablet := w.open("alice/tablet")
+	phone := w.open("alice/phone", watching("bob"))
+	phone.sent("demo/peer/bob/alice", "hi")
+	got := tablet.await(1, isMessage)[0]
+	want(t, "topic names the receiver", got.To, broker.PeerID("bob"))
+	want(t, "from", got.Message.From, broker.PeerID("alice"))
+}
+
+func TestSendersOwnIdDeliversOnce(t *testing.T) {
+	w := newWorld(t)
+	bob := w.open("bob")
+	alice := w.open("alice", watching("bob"))
+	id := func(p *broker.Publish) { p.SenderID = "x1" }
+	first := alice.sent("demo/peer/bob/alice", "once", id)
+	second := alice.sent("demo/peer/bob/alice", "once", id)
+	want(t, "same id", second.ID, first.ID)
+	alice.sent("demo/peer/bob/alice", "end")
+	want(t, "delivered", bob.messages(2), []string{"once", "end"})
+}
+
+func TestReceiptTellsTheSenderWhenItArrived(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	ack := alice.sent("demo/peer/bob/alice", "hi", func(p *broker.Publish) { p.Receipt = true })
+	alice.leave(broker.EndDisconnect)
+	w.open("bob").messages(1)
+	alice = w.open("alice")
+	var r struct {
+		MessageID string `json:"message_id"`
+		To        string
+		TS        int64
+	}
+	decode(t, alice.await(1, isTopic("demo/event/alice/receipt"))[0].Payload, &r)
+	want(t, "message", r.MessageID, ack.ID.String())
+	want(t, "to", r.To, "bob")
+	item, _, err := w.b.Message(t.Context(), "demo", ack.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "receipt_at", item.ReceiptAt, r.TS)
+}
+
+func TestUnacknowledgedOverFiveConnectionsIsSkipped(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	alice.sent("demo/peer/bob/alice", "poison")
+	for range 5 {
+		bob := w.openSilent("bob")
+		want(t, "comes", bob.messages(1), []string{"poison"})
+		bob.leave(broker.EndLost)
+	}
+	alice.sent("demo/peer/bob/alice", "after")
+	bob := w.open("bob")
+	want(t, "sixth connection", bob.messages(1), []string{"after"})
+	bob.await(1, isTopic("demo/event/bob/missed"))
+}
+
+func TestTakeOverGoesOnWhereTheOlderConnectionWas(t *testing.T) {
+	w := newWorld(t)
+	watcher := w.open("eve", watching("bob"))
+	alice := w.open("alice", watching("bob"))
+	old := w.openSilent("bob")
+	alice.sent("demo/peer/bob/alice", "1")
+	old.messages(1)
+	fresh := w.open("bob")
+	want(t, "older connection", old.awaitClosed(), broker.CloseTakenOver)
+	want(t, "messages", fresh.messages(1), []string{"1"})
+	old.leave(broker.EndServer)
+	alice.sent("demo/peer/bob/alice", "2")
+	want(t, "messages", fresh.messages(2), []string{"1", "2"})
+	fresh.leave(broker.EndDisconnect)
+	var states []string
+	watcher.await(1, func(o *broker.Out) bool {
+		if !isTopic("demo/presence/bob")(o) {
+			return false
+		}
+		states = append(states, string(o.Payload))
+		return string(o.Payload) == "offline" && !o.Retain
+	})
+	want(t, "watchers see one coming and one going", states[len(states)-2:], []string{"online", "offline"})
+}
+
+func TestQueueSurvivesARestart(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	for i := range 20 {
+		alice.sent("demo/peer/bob/alice", fmt.Sprint(i+1))
+	}
+	alice.leave(broker.EndLost)
+	w.stop()
+	w.start()
+	bob := w.open("bob")
+	want(t, "messages", bob.messages(20), numbered(1, 20))
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"kith/broker/pebblestore"
+	"kith/hooks"
+)
+
+// storeMetrics tells the store's figures to api.
+type storeMetrics struct{ store *pebblestore.Store }
+
+// EachMetric implements api.MetricSource.
+func (s storeMetrics) EachMetric(yield func(name, help string, value float64)) {
+	m := s.store.Metrics()
+	yield("commits_total", "Batches committed.", float64(m.Commits))
+	yield("groups_total", "Group commits, each one sync.", float64(m.Groups))
+	yield("appends_total", "Messages and events appended.", float64(m.Appends))
+	yield("written_bytes_total", "Bytes stored, before compression.", float64(m.Bytes))
+	yield("sync_seconds", "How long the disk takes for a group, on average.", m.SyncAverage.Seconds())
+	yield("queued", "Batches that wait.", float64(m.Queued))
+	yield("stalls_total", "Times that writing waited for background work.", float64(m.Stalls))
+	yield("troubles_total", "Failures of background work.", float64(m.Troubles))
+	yield("disk_bytes", "Bytes on disk.", float64(m.DiskBytes))
+	yield("memory_bytes", "Bytes of memtables and cache.", float64(m.MemoryBytes))
+}
+
+// mqttMetrics tells the MQTT side's figures to api.
+type mqttMetrics struct{ server *hooks.Server }
+
+// EachMetric implements api.MetricSource.
+func (s mqttMetrics) EachMetric(yield func(name, help string, value float64)) {
+	m := s.server.Stats()
+	for _, transport := range []string{"tcp", "tls", "ws", "wss"} {
+		yield("connections_"+transport, "Connections over "+transport+" now.", float64(m.Connections[transport]))
+	}
+	yield("connections_total", "Connections accepted.", float64(m.Accepted))
+	yield("connects_refused_total", "CONNECTs refused.", float64(m.Refused))
+	yield("packets_in_total", "Packets received.", float64(m.PacketsIn))
+	yield("packets_out_total", "Packets sent to sessions.", float64(m.PacketsOut))
+	yield("bytes_in_total", "Bytes received.", float64(m.BytesIn))
+	yield("bytes_out_total", "Bytes sent.", float64(m.BytesOut))
+	yield("too_large_total", "Deliveries dropped for the client's maximum packet size.", float64(m.TooLarge))
+}

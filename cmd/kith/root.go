@@ -1,0 +1,40 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newRoot(p *program) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kith",
+		Short: "A self-hosted real-time messaging platform for any MQTT client",
+		Long: `Kith is a self-hosted real-time messaging platform that any stock MQTT client can use:
+peers, presence, direct messages, offline queues, receipts, history over REST.
+
+"kith serve" starts it, with no settings at all if you like, and tells what to do next.
+
+Exit codes: 0 done; 1 it did not work; 2 wrong arguments or settings.`,
+		Example: `  kith serve
+  kith chat --peer alice --watch bob`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see %s --help", err, cmd.CommandPath())
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newServe(p), newCheck(p), newSign(p), newSend(p), newTail(p), newChat(p), newSettingsHelp(), newVersion(p))
+	for _, c := range root.Commands() {
+		if args := c.Args; args != nil {
+			c.Args = func(cmd *cobra.Command, given []string) error {
+				if err := args(cmd, given); err != nil {
+					return usagef("%w; see %s --help", err, cmd.CommandPath())
+				}
+				return nil
+			}
+		}
+	}
+	return root
+}
