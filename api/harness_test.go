@@ -89,6 +89,11 @@ func start(t testing.TB, change ...func(*api.Options)) *server {
 // call makes a request. who is app:key or an operator's token; "" is nobody. body may be nil, a string as it is, or anything as JSON.
 func (s *server) call(who, method, path string, body any) *answer {
 	s.Helper()
+	return s.do(s.request(who, method, path, body))
+}
+
+func (s *server) request(who, method, path string, body any) *http.Request {
+	s.Helper()
 	r := httptest.NewRequestWithContext(s.Context(), method, path, reader(s, body))
 	r.RemoteAddr = s.from
 	if body != nil {
@@ -99,7 +104,7 @@ func (s *server) call(who, method, path string, body any) *answer {
 	} else if who != "" {
 		r.Header.Set("Authorization", "Bearer "+who)
 	}
-	return s.do(r)
+	return r
 }
 
 func (s *server) do(r *http.Request) *answer {
@@ -110,6 +115,9 @@ func (s *server) do(r *http.Request) *answer {
 	checkDocumented(s, r, a)
 	return a
 }
+
+// now is the present in Unix milliseconds.
+func now() int64 { return time.Now().UnixMilli() }
 
 func reader(t testing.TB, body any) io.Reader {
 	t.Helper()

@@ -1,6 +1,10 @@
 package api
 
-import "kith/broker"
+import (
+	"fmt"
+
+	"kith/broker"
+)
 
 // AppPath is the start of a path under an app. Who passed authorize knows that it exists.
 type AppPath struct {
@@ -33,14 +37,23 @@ func parseGroup(where, s string) (broker.GroupID, error) {
 	return group, nil
 }
 
-// parsePeers checks a list of ids. What is wrong with a list as such (too long, repetition) is the broker's to say.
+// parsePeers checks a list of ids, of which none may be empty or repeated (spec 13). How long it may be is the broker's to say.
+// No list stays none: an empty watch list is a word of its own (spec 2).
 func parsePeers(where string, ids []string) ([]broker.PeerID, error) {
+	if ids == nil {
+		return nil, nil
+	}
 	peers := make([]broker.PeerID, 0, len(ids))
-	for _, id := range ids {
-		peer, err := parsePeer(where, id)
-		if err != nil {
-			return nil, err
+	seen := make(map[string]bool, len(ids))
+	for i, id := range ids {
+		peer, ok := broker.ParsePeerID(id)
+		if !ok {
+			return nil, malformed(fmt.Sprintf("%s[%d] is not a peer id", where, i))
 		}
+		if seen[id] {
+			return nil, malformed(fmt.Sprintf("%s[%d] is there twice", where, i))
+		}
+		seen[id] = true
 		peers = append(peers, peer)
 	}
 	return peers, nil

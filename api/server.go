@@ -77,9 +77,7 @@ func (s *Server) route(o Options) http.Handler {
 	r := chi.NewRouter()
 	r.Use(s.observe, s.barrier, headers, deadline)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { notFound("there is nothing at this path").write(w) })
-	r.MethodNotAllowed(func(w http.ResponseWriter, _ *http.Request) {
-		statusProblem(http.StatusMethodNotAllowed, "this path does not take this method").write(w)
-	})
+	r.MethodNotAllowed(methodNotAllowed(r))
 	s.huma = humachi.New(r, humaConfig(o.Version))
 	s.registerMessages()
 	s.registerSend()
@@ -102,6 +100,23 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // SetOperators replaces the operators for requests from now on. They are taken as valid.
 func (s *Server) SetOperators(configured []Operator) { s.guard.setOperators(configured) }
+
+// methodNotAllowed answers for a path that takes other methods, and names those.
+func methodNotAllowed(routes chi.Routes) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p := statusProblem(http.StatusMethodNotAllowed, "this path does not take this method")
+		path := r.URL.RawPath
+		if path == "" {
+			path = r.URL.Path
+		}
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			if routes.Match(chi.NewRouteContext(), method, path) {
+				p.headers = http.Header{"Allow": append(p.headers["Allow"], method)}
+			}
+		}
+		p.write(w)
+	}
+}
 
 const (
 	readHeaderTimeout = 10 * time.Second

@@ -60,6 +60,9 @@ func (b *Broker) Peer(ctx context.Context, app AppID, peer PeerID) (PeerStatus, 
 	}
 	st.LastSeen = decodeTime(values[0])
 	st.Online, _ = b.isOnline(peerKey{app, peer})
+	if st.Groups, _, err = b.groupsOf(ctx, app, peer, "", maxGroupsListed); err != nil {
+		return st, false, err
+	}
 	for _, s := range b.connected(peerKey{app, peer}, nil) {
 		st.Sessions = append(st.Sessions, SessionInfo{
 			Device: s.device, Connected: true, Node: b.node, Address: s.remote, Protocol: s.protocol(), Since: s.since, Watch: s.watchedPeers(),
@@ -142,7 +145,14 @@ func (b *Broker) waitingIDs(ctx context.Context, app AppID, peer PeerID, device 
 		return nil, err
 	}
 	probe := &Session{b: b, app: a, peer: peer, device: device, far: &furthest{}}
+	joined, err := b.memberships(ctx, app, peer)
+	if err != nil {
+		return nil, err
+	}
 	probe.out.logs = []*logState{{id: LogID{LogInbox, app, string(peer)}, behind: true}}
+	for g := range joined {
+		probe.out.logs = append(probe.out.logs, &logState{id: groupLog(groupKey{app, GroupID(g)}), behind: true})
+	}
 	sh := b.shardOf(probe.key())
 	sh.mu.Lock()
 	var old *Session
@@ -154,6 +164,7 @@ func (b *Broker) waitingIDs(ctx context.Context, app AppID, peer PeerID, device 
 	if err != nil {
 		return nil, err
 	}
+	st.joined = joined
 	if err := b.plan(ctx, probe, st, false); err != nil {
 		return nil, err
 	}
@@ -181,6 +192,10 @@ func (b *Broker) remaining(ctx context.Context, l *logState) (ids []MessageID, e
 			return ids, err
 		}
 		for _, e := range entries {
+			if e.Kind != KindMessage {
+				from = Position{e.N, e.ID}
+				continue
+			}
 			if l.gap.from != 0 && e.N >= l.gap.from && e.N <= l.gap.to.N {
 				break
 			}
@@ -197,24 +212,38 @@ func (b *Broker) ClearQueue(ctx context.Context, app AppID, peer PeerID) (int, e
 	if err != nil {
 		return 0, err
 	}
-	log := LogID{LogInbox, app, string(peer)}
-	last, err := b.store.Last(ctx, []LogID{log})
+	joined, err := b.memberships(ctx, app, peer)
 	if err != nil {
 		return 0, err
 	}
-	end := Position{last[0].N, last[0].ID}
-	cursors, err := b.store.List(ctx, ListQuery{Space: SpaceCursor, App: app, Owner: string(peer), Limit: maxDeviceRecords})
+	logs := []LogID{{LogInbox, app, string(peer)}}
+	for g := range joined {
+		logs = append(logs, groupLog(groupKey{app, GroupID(g)}))
+	}
+	last, err := b.store.Last(ctx, logs)
 	if err != nil {
 		return 0, err
 	}
-	writes := []Write{{Key: cursorKey(app, peer, "", log), Value: encodePosition(end)}}
-	for _, r := range cursors {
-		if d, name := deviceOfCursor(r.Key.Name); name == log.short() && d != "" {
-			writes = append(writes, Write{Key: r.Key, Value: encodePosition(end), Expires: b.now().Add(2 * (*b.apps.Load())[app].cfg.Load().Queue.Age).UnixMilli()})
+	devices, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: app, Owner: string(peer), Limit: maxDeviceRecords})
+	if err != nil {
+		return 0, err
+	}
+	a, err := b.app(app)
+	if err != nil {
+		return 0, err
+	}
+	expires := b.now().Add(2 * a.cfg.Load().Queue.Age).UnixMilli()
+	sessions := b.connected(peerKey{app, peer}, nil)
+	var writes []Write
+	for i, log := range logs {
+		end := Position{last[i].N, last[i].ID}
+		writes = append(writes, Write{Key: cursorKey(app, peer, "", log), Value: encodePosition(end)})
+		for _, d := range devices {
+			writes = append(writes, Write{Key: cursorKey(app, peer, DeviceID(d.Key.Name), log), Value: encodePosition(end), Expires: expires})
 		}
-	}
-	for _, s := range b.connected(peerKey{app, peer}, nil) {
-		s.skipTo(log, end)
+		for _, s := range sessions {
+			s.skipTo(log, end)
+		}
 	}
 	_, err = b.commit(ctx, &Batch{Writes: writes})
 	return len(waiting), err

@@ -41,6 +41,7 @@ type Broker struct {
 
 	seed    maphash.Seed
 	shards  [shardCount]shard
+	groups  [shardCount]groupShard
 	opening [openingLocks]sync.Mutex // one device's opens are taken one at a time
 
 	dirty    dirtySet

@@ -7,7 +7,7 @@ func (b *Broker) deliver(appends []Append) (wake []*Session) {
 	var buf [8]*Session
 	for i := range appends {
 		a := &appends[i]
-		if a.Duplicate {
+		if a.Duplicate || a.Refused {
 			continue
 		}
 		if a.Message == nil {
@@ -15,10 +15,36 @@ func (b *Broker) deliver(appends []Append) (wake []*Session) {
 			wake = b.offerAll(a.App, a.EventPeer, LogEvents, it, buf[:0], wake)
 			continue
 		}
+		if a.Message.Group != "" {
+			wake = b.deliverGroup(a, wake)
+			continue
+		}
 		b.counters.accepted.Add(1)
 		for j, p := range a.Inboxes {
 			it := item{at: Position{a.InboxN[j], a.ID}, msg: a.Message}
 			wake = b.offerAll(a.App, p, LogInbox, it, buf[:0], wake)
+		}
+	}
+	return wake
+}
+
+// deliverGroup hands a durable group message, or a change of members, to the members connected here.
+func (b *Broker) deliverGroup(a *Append, wake []*Session) []*Session {
+	m := a.Message
+	if m.Kind == KindMessage {
+		b.counters.accepted.Add(1)
+	}
+	sessions, open := b.liveSessions(groupKey{a.App, m.Group}, nil)
+	log := LogID{LogConversation, a.App, string(m.Group)}
+	for _, s := range sessions {
+		var ok bool
+		if open {
+			ok = s.offerTransient(m)
+		} else {
+			ok = s.offerGroup(log, item{at: Position{a.N, a.ID}, msg: m})
+		}
+		if ok && (len(wake) == 0 || wake[len(wake)-1] != s) {
+			wake = append(wake, s)
 		}
 	}
 	return wake
@@ -36,6 +62,15 @@ func (b *Broker) offerAll(app AppID, p PeerID, kind LogKind, it item, buf, wake 
 
 // deliverTransient hands a transient message to who is online now. A reader too slow for it misses it: it is kept nowhere.
 func (b *Broker) deliverTransient(m *Message) (wake []*Session) {
+	if m.Group != "" {
+		sessions, _ := b.liveSessions(groupKey{m.App, m.Group}, nil)
+		for _, s := range sessions {
+			if s.offerTransient(m) {
+				wake = append(wake, s)
+			}
+		}
+		return wake
+	}
 	var buf [8]*Session
 	receivers := m.To
 	if !slices.Contains(m.To, m.From) {
@@ -57,7 +92,9 @@ func (s *Session) offerTransient(m *Message) bool {
 		return false
 	}
 	next := Out{Kind: OutMessage, Message: m, ID: m.ID, To: s.peer, Assigned: s.b.now().UnixMilli()}
-	if own {
+	if m.Group != "" {
+		next.To = ""
+	} else if own {
 		next.To = m.To[0]
 	}
 	s.mu.Lock()

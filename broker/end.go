@@ -44,6 +44,18 @@ func (b *Broker) abandon(s *Session) {
 	for _, p := range peers {
 		b.removeWatcher(s, p)
 	}
+	b.quitAll(s)
+}
+
+// forgetClosing takes a session out of those that are not stored yet.
+func (b *Broker) forgetClosing(s *Session) {
+	sh := b.shardOf(s.key())
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if p := sh.peers[s.key()]; p != nil {
+		p.closing = remove(p.closing, s)
+		sh.release(p)
+	}
 }
 
 // leave takes a session out of the registry; with its peer's last one the peer goes offline, after hold.
@@ -71,15 +83,8 @@ func (b *Broker) storeEnded(s *Session, how EndReason) {
 	s.mu.Lock()
 	writes = append(writes, s.cursorWrites(false)...)
 	s.mu.Unlock()
-	b.commitLazily(&Batch{Writes: writes}, func() {
-		sh := b.shardOf(s.key())
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
-		if p := sh.peers[s.key()]; p != nil {
-			p.closing = remove(p.closing, s)
-			sh.release(p)
-		}
-	})
+	writes = append(writes, b.openEnded(s)...)
+	b.commitLazily(&Batch{Writes: writes}, func() { b.forgetClosing(s) })
 }
 
 // snapshot is what the session leaves to the next one of its device.
@@ -155,8 +160,13 @@ func (s *Session) restore(rec *deviceRecord) {
 		}
 		s.in.releases[tag] = struct{}{}
 	}
-	for _, l := range m.Sent {
-		if state := s.out.log(logOf(s.app.id, s.peer, l.Log)); state != nil {
+	s.restoreLogs(rec)
+}
+
+// restoreLogs sets how far the session's logs were sent and what is to be sent again, once for each log that is there.
+func (s *Session) restoreLogs(rec *deviceRecord) {
+	for _, l := range rec.MQTT.Sent {
+		if state := s.out.log(logOf(s.app.id, s.peer, l.Log)); state != nil && state.sent.N == 0 {
 			state.sent = l.At
 		}
 	}
@@ -167,6 +177,9 @@ func (s *Session) restore(rec *deviceRecord) {
 		}
 		if s.out.tags == nil {
 			s.out.tags = make(map[uint16]struct{})
+		}
+		if _, again := s.out.tags[u.Tag]; again {
+			continue
 		}
 		s.out.tags[u.Tag] = struct{}{}
 		s.out.resend.push(flight{tag: u.Tag, qos: u.QoS, received: u.Received, attempts: u.Attempts, log: l, at: u.At})

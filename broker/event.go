@@ -14,6 +14,7 @@ const (
 	eventReceipt = "receipt"
 	eventMissed  = "missed"
 	eventError   = "error"
+	eventGroup   = "group"
 )
 
 // maxWaitingEvents is how many events wait for a peer (spec 9).
@@ -55,31 +56,48 @@ func (s *Session) nextMissed(out []Out) []Out {
 	return append(out, next)
 }
 
-// A waiting event is stored as its kind, a NUL, and its JSON object. A receipt's time is that of the event's id, so that history and
-// event agree; it is put in when the event is delivered.
+// A waiting event is stored as its kind, a NUL, the device that must not hear of it (it got a reply), a NUL, and its JSON object. A
+// receipt's time is that of the event's id, so that history and event agree; it is put in when the event is delivered.
 
-func storedEvent(kind string, v any) []byte {
-	return append([]byte(kind+"\x00"), mustJSON(v)...)
+func storedEvent(kind string, except DeviceID, v any) []byte {
+	return append([]byte(kind+"\x00"+string(except)+"\x00"), mustJSON(v)...)
 }
 
 func (s *Session) renderEvent(it *item) (Out, verdict) {
-	kind, body, ok := strings.Cut(string(it.event), "\x00")
-	if !ok || len(body) < 2 {
+	kind, rest, _ := strings.Cut(string(it.event), "\x00")
+	except, body, ok := strings.Cut(rest, "\x00")
+	if !ok || len(body) < 2 || except != "" && DeviceID(except) == s.device {
 		return Out{}, renderSkip
-	}
-	t := s.eventTopic(kind)
-	g := s.grantFor(t, s.mode == receiveAll)
-	if g.stopped {
-		return Out{}, renderHold
 	}
 	if kind == eventReceipt {
 		body = body[:len(body)-1] + `,"ts":` + strconv.FormatInt(it.at.ID.Time(), 10) + "}"
+	}
+	return s.renderNotice(s.eventTopic(kind), body, s.mode == receiveAll)
+}
+
+// renderNotice turns an event that takes a place in the window into what is sent.
+func (s *Session) renderNotice(t, body string, implied bool) (Out, verdict) {
+	g := s.grantFor(t, implied)
+	if g.stopped {
+		return Out{}, renderHold
 	}
 	next := Out{Kind: OutPublish, QoS: min(1, g.qos), Topic: t, Payload: []byte(body), SubIDs: g.ids}
 	if s.maxPacket != 0 && s.packetSize(&next) > int(s.maxPacket) {
 		return Out{}, renderMiss
 	}
 	return next, renderSend
+}
+
+// renderMembership tells a member, connected when it happened, who came and went.
+func (s *Session) renderMembership(it *item) (Out, verdict) {
+	if it.at.ID.Time() < s.since {
+		return Out{}, renderSkip
+	}
+	next, v := s.renderNotice(string(s.app.id)+"/group/"+string(it.msg.Group)+"/$event", string(it.msg.Payload), s.mode == receiveAll)
+	if v == renderHold {
+		return Out{}, renderSkip
+	}
+	return next, v
 }
 
 // wrap returns the envelope of a message for clients without MQTT 5 properties (spec 5).

@@ -168,6 +168,8 @@ func (s *Session) committed(st *staged, err error) {
 		if err != nil {
 			ack.out.Err = errStoreAway
 			b.counters.refuse(Internal)
+		} else if a.Refused {
+			s.refuseLate(ack, a.Message.Group)
 		} else {
 			ack.out.ID = a.ID
 		}
@@ -193,6 +195,16 @@ func (s *Session) committed(st *staged, err error) {
 		wake = append(wake, s)
 	}
 	wakeAll(wake)
+}
+
+// refuseLate refuses a message whose sender was kicked before it got its place in the log. s.mu is held.
+func (s *Session) refuseLate(ack *pendingAck, g GroupID) {
+	ack.out.Err = errNotMember(g)
+	s.b.counters.refuse(NotAMember)
+	if s.version < 5 && !ack.silent {
+		p := &Publish{Tag: ack.out.Tag}
+		s.out.ready.push(s.errorEvent(p, string(s.app.id)+"/group/"+string(g)+"/"+string(s.peer), ack.out.Err))
+	}
 }
 
 // hold keeps a failed batch of a 3.1.1 client to try it again, for a while (spec 10). What a closed store refused is never

@@ -34,6 +34,7 @@ type Message struct {
 	Receipt      bool // its sender wants to know when it arrived
 	Transient    bool
 	FromIP       string // empty when unknown
+	openGroup    bool
 }
 
 // Properties are the MQTT 5 publish properties that pass through from sender to receiver (spec 5).

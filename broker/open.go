@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -129,8 +130,13 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	}
 	resumed := resumable && !r.CleanStart
 	b.enter(s, st.devices)
-	if err := b.plan(ctx, s, st, present); err != nil {
+	if err = b.loadGroups(ctx, s, st, present); err == nil {
+		err = b.plan(ctx, s, st, present)
+	}
+	if err != nil {
+		s.finish()
 		b.leave(s, 0)
+		b.forgetClosing(s)
 		return false, err
 	}
 	b.greet(s, resumed)
@@ -202,8 +208,9 @@ func (s *Session) awaitCommitted(ctx context.Context) {
 type restored struct {
 	record  *deviceRecord // nil: never seen, or forgotten
 	cursors map[string]Position
-	devices []DeviceID // all known devices of the peer, this one included when known
-	records []Record   // of those devices
+	devices []DeviceID          // all known devices of the peer, this one included when known
+	records []Record            // of those devices
+	joined  map[string]Position // of the peer's groups: where it joined
 }
 
 // deviceState reads the device's record and cursors; those of an older session in memory come before the store's.
@@ -336,6 +343,7 @@ func (b *Broker) greet(s *Session, resumed bool) {
 	for _, l := range s.out.logs {
 		waiting += l.waiting()
 	}
+	s.out.dropIdleGroups()
 	if s.mode == receiveMessages && s.grantFor(s.eventTopic(eventSession), false).stopped {
 		return
 	}
@@ -354,7 +362,13 @@ func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Ou
 		Groups  []GroupID `json:"groups"`
 		Waiting uint64    `json:"waiting"`
 		Next    string    `json:"next,omitempty"`
-	}{Event: event, Peer: s.peer, Device: s.device, TS: s.since, Online: online, Groups: []GroupID{}, Waiting: waiting}
+	}{Event: event, Peer: s.peer, Device: s.device, TS: s.since, Online: online, Groups: slices.Sorted(maps.Keys(s.groups)), Waiting: waiting}
+	if e.Groups == nil {
+		e.Groups = []GroupID{}
+	}
+	if len(e.Groups) > most {
+		e.Groups, e.Next = e.Groups[:most], string(e.Groups[most-1])
+	}
 	if len(online) > most {
 		e.Online, e.Next = online[:most], string(online[most-1])
 	}

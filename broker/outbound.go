@@ -48,6 +48,7 @@ type logState struct {
 	loaded Position // the last one put into pending
 	head   uint64   // the last number known to exist
 	behind bool     // entries up to head must be read from the log
+	more   bool     // behind, and changes of members may follow the last number
 	held   bool     // delivery was stopped by UNSUBSCRIBE or the receive mode
 	gap    gap      // what is passed over because more waited than the queue keeps
 }
@@ -94,14 +95,29 @@ type flight struct {
 func (s *Session) offer(id LogID, it item) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.offerLocked(id, it)
+}
+
+func (s *Session) offerLocked(id LogID, it item) bool {
 	if s.ended {
 		return false
 	}
 	log := s.out.log(id)
-	if log == nil || it.at.N <= log.head {
+	if log == nil {
 		return false
 	}
 	it.log = log
+	if it.msg != nil && it.msg.Kind == KindMembership { // takes no number of its own
+		if log.behind || log.held || it.at.N != log.head || !s.out.room() {
+			log.behind, log.more = true, true
+			return false
+		}
+		s.out.push(it)
+		return true
+	}
+	if it.at.N <= log.head {
+		return false
+	}
 	next := it.at.N == log.head+1
 	log.head = it.at.N
 	if log.behind || log.held || !next || !s.out.room() {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -161,12 +162,33 @@ func (s *Session) checkWatches(cfg *AppConfig, to PeerID) *Error {
 	return nil
 }
 
-// checkGroup refuses what groups do not take. Groups themselves come with the next version.
-func (s *Session) checkGroup(_ *Publish, parsed topic) *Error {
+// checkGroup refuses who is not a member (spec 7). The store checks membership once more when the message gets its place in the log.
+func (s *Session) checkGroup(p *Publish, parsed topic) *Error {
 	if parsed.second != string(s.peer) {
 		return Errorf(InvalidTarget, "the last level of the topic is the sender's own id, %s", s.peer)
 	}
-	return Errorf(GroupNotFound, "there is no such group")
+	id, ok := ParseGroupID(parsed.first)
+	if !ok {
+		return Errorf(GroupNotFound, "the group's id is not of a group's form")
+	}
+	if p.Receipt {
+		return Errorf(InvalidTarget, "a message to a group gives no receipt")
+	}
+	return s.checkInGroup(id)
+}
+
+func (s *Session) checkInGroup(id GroupID) *Error {
+	if s.inGroup(id) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestDeadline)
+	defer cancel()
+	k := groupKey{s.app.id, id}
+	g, _, err := s.b.group(ctx, k)
+	if err == nil {
+		err = s.b.checkMember(ctx, k, g, s.peer)
+	}
+	return AsError(err)
 }
 
 // checkFree refuses {app}/topic/ where the app's topics setting does not allow it.
@@ -224,6 +246,7 @@ func (s *Session) message(p *Publish, parsed topic) *Message {
 	if parsed.kind == topicGroup {
 		m.Group = GroupID(parsed.first)
 		m.Conversation = ConversationID(m.Group)
+		m.openGroup = s.inOpenGroup(m.Group)
 		return m
 	}
 	to := PeerID(parsed.first)
@@ -262,6 +285,9 @@ func (s *Session) inboxesOf(m *Message) []PeerID {
 // appendOf returns the append of a persistent message.
 func (b *Broker) appendOf(m *Message, senderID string, inboxes []PeerID) Append {
 	a := Append{App: m.App, Message: m, Inboxes: inboxes}
+	if m.Group != "" && !m.openGroup {
+		a.Require = memberKey(groupKey{m.App, m.Group}, m.From)
+	}
 	if senderID != "" {
 		a.Once = Key{Space: SpaceOnce, App: m.App, Owner: string(m.Conversation), Name: string(m.From) + "\x00" + senderID}
 		a.OnceExpires = b.now().Add(onceFor).UnixMilli()

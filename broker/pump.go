@@ -83,9 +83,10 @@ func (s *Session) load(l *logState) bool {
 		l.head = max(l.head, it.at.N)
 	}
 	if len(items) == 0 { // emptied by an operator
-		l.loaded.N = l.head
+		l.loaded.N = max(l.loaded.N, l.head)
 	}
-	l.behind = l.loaded.N < l.head
+	l.more = l.more && len(items) == pageSize
+	l.behind = l.loaded.N < l.head || l.more
 	return true
 }
 
@@ -195,8 +196,11 @@ func (s *Session) render(it *item, now int64) (Out, verdict) {
 		return s.renderEvent(it)
 	}
 	m := it.msg
-	if m == nil || m.Kind != KindMessage || m.Expired(now) {
+	if m == nil || m.Expired(now) {
 		return Out{}, renderSkip
+	}
+	if m.Kind == KindMembership {
+		return s.renderMembership(it)
 	}
 	own := m.From == s.peer
 	if own && m.Device == s.device && !slices.Contains(m.To, s.peer) {

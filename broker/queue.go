@@ -21,6 +21,7 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 		}
 		return nil
 	}
+
 	if err := b.fallbackCursors(ctx, s, st); err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 	absent := MessageID{}
 	if st.record != nil {
 		absent = st.record.Absent
-		if st.record.Connected != "" && st.record.Connected != b.incarnation {
+		if b.cutByCrash(st.record) {
 			absent = FirstIDAt(b.started) // cut by a crash: all accepted before this start was due
 		}
 	}
@@ -45,6 +46,9 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 	s.mu.Lock()
 	for i, l := range s.out.logs {
 		at := st.cursors[l.id.short()]
+		if joined := st.joined[l.id.Owner]; l.id.Kind == LogConversation && joined.N > at.N {
+			at = joined // it left and joined again
+		}
 		l.cursor, l.saved = at, at
 		if !present || l.sent.N < at.N {
 			l.sent = at
@@ -88,11 +92,46 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored) 
 	}
 	for i, l := range s.out.logs {
 		far := s.far.raise(l.id, decodePosition(values[i]))
-		if _, ok := st.cursors[l.id.short()]; !ok {
+		if _, ok := st.cursors[l.id.short()]; !ok && l.id.Kind != LogConversation {
 			st.cursors[l.id.short()] = far
+		} else if !ok {
+			at, err := b.groupStart(ctx, s, st, l.id, far)
+			if err != nil {
+				return err
+			}
+			st.cursors[l.id.short()] = at
 		}
 	}
 	return nil
+}
+
+// groupStart is where a device without a place in a group's log begins: at its peer's join, but not before what it had
+// already when it went. Only logs in which something was left get a place when a device goes.
+func (b *Broker) groupStart(ctx context.Context, s *Session, st *restored, l LogID, far Position) (Position, error) {
+	joined := st.joined[l.Owner]
+	if st.record == nil {
+		if far.N > joined.N {
+			return far, nil
+		}
+		return joined, nil
+	}
+	had := st.record.Absent
+	if b.cutByCrash(st.record) {
+		had = FirstIDAt(st.record.Since)
+	}
+	if had.Compare(joined.ID) <= 0 {
+		return joined, nil
+	}
+	last, err := b.store.Read(ctx, l, Range{After: joined.ID, Before: had, Reverse: true, Limit: 1})
+	if err != nil || len(last) == 0 {
+		return joined, err
+	}
+	return Position{last[0].N, last[0].ID}, nil
+}
+
+// cutByCrash reports whether the record was left by a connection that a crash cut.
+func (b *Broker) cutByCrash(r *deviceRecord) bool {
+	return r.Connected != "" && r.Connected != b.incarnation
 }
 
 // waitingLogs decides over all logs of a device what still waits in them.
@@ -136,17 +175,27 @@ func (w *waitingLogs) choose(ctx context.Context) error {
 }
 
 // read finds what of a log was accepted while the device was absent.
-func (w *waitingLogs) read(ctx context.Context, l *waitingLog) (err error) {
+func (w *waitingLogs) read(ctx context.Context, l *waitingLog) error {
 	limit := w.cfg.Queue.Messages
 	if l.state.id.Kind == LogEvents {
 		limit = maxWaitingEvents
 	}
 	after := maxID(l.from.ID, maxID(w.absent, w.tooOld.before()))
-	if limit > 0 {
-		l.newest, err = w.broker.store.Read(ctx, l.state.id, Range{After: after, Reverse: true, Limit: limit})
+	r := Range{After: after, Reverse: true, Limit: limit}
+	for len(l.newest) < limit {
+		page, err := w.broker.store.Read(ctx, l.state.id, r)
 		if err != nil {
 			return err
 		}
+		for _, e := range page {
+			if e.Kind == KindMessage && len(l.newest) < limit {
+				l.newest = append(l.newest, e)
+			}
+		}
+		if len(page) < r.Limit {
+			break
+		}
+		r.Before = page[len(page)-1].ID
 	}
 	l.absentAt = l.from
 	if w.absent.Compare(l.from.ID) > 0 {
@@ -243,7 +292,7 @@ func (w *waitingLogs) pass(ctx context.Context, l *waitingLog, from Position, to
 	if l.state.id.Kind != LogEvents {
 		l.missed += to - from.N
 	}
-	l.skips = append(l.skips, Position{N: first[0].N, ID: first[0].ID}, end)
+	l.skips = append(l.skips, Position{N: from.N + 1}, end)
 	return nil
 }
 

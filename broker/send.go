@@ -51,18 +51,18 @@ func (s *Session) messageOfRequest(r *requestBody) (*Message, *Error) {
 	if (r.Message == nil) == (r.Data == nil) {
 		return nil, Errorf(Malformed, "send takes message (text) or data (base64)")
 	}
-	if r.Group != nil {
-		return nil, Errorf(GroupNotFound, "there is no such group")
-	}
 	req := SendRequest{From: s.peer, Payload: r.Data, Transient: r.Transient, Receipt: r.Receipt, SenderID: r.ClientID, FromIP: s.remote}
 	if r.Message != nil {
 		req.Payload = []byte(*r.Message)
 	}
+	cfg := s.app.cfg.Load()
 	var err *Error
 	if req.To, err = parsePeerList("to", r.To, maxReceivers); err != nil {
 		return nil, err
 	}
-	cfg := s.app.cfg.Load()
+	if r.Group != nil {
+		return s.groupMessageOfRequest(cfg, r, &req)
+	}
 	m, err := directMessage(cfg, &req)
 	if err != nil {
 		return nil, err
@@ -76,6 +76,50 @@ func (s *Session) messageOfRequest(r *requestBody) (*Message, *Error) {
 	return m, nil
 }
 
+func (s *Session) groupMessageOfRequest(cfg *AppConfig, r *requestBody, req *SendRequest) (*Message, *Error) {
+	id, err := r.groupID()
+	if err != nil {
+		return nil, err
+	}
+	req.Group = id
+	m, err := groupMessage(cfg, req)
+	if err == nil {
+		err = s.checkInGroup(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.Device, m.openGroup = s.device, s.inOpenGroup(id)
+	return m, nil
+}
+
+// groupMessage makes the message of a request to a group that passes the rules that do not depend on a session.
+func groupMessage(cfg *AppConfig, r *SendRequest) (*Message, *Error) {
+	switch {
+	case len(r.To) > 0:
+		return nil, Errorf(Malformed, "a message has receivers or a group, not both")
+	case r.Receipt:
+		return nil, Errorf(InvalidTarget, "a message to a group gives no receipt")
+	}
+	if err := checkSizes(cfg, r); err != nil {
+		return nil, err
+	}
+	return &Message{
+		App: cfg.ID, From: r.From, Group: r.Group, Conversation: ConversationID(r.Group), Payload: r.Payload, QoS: 1,
+		Transient: r.Transient, FromIP: r.FromIP,
+	}, nil
+}
+
+func checkSizes(cfg *AppConfig, r *SendRequest) *Error {
+	if len(r.Payload) > cfg.MessageBytes {
+		return Errorf(MessageTooLong, "the message has %d bytes, at most %d are allowed", len(r.Payload), cfg.MessageBytes)
+	}
+	if len(r.SenderID) > maxSenderID {
+		return Errorf(LimitExceeded, "client_id is over %d bytes", maxSenderID)
+	}
+	return nil
+}
+
 // directMessage makes the message of a request that passes the rules that do not depend on a session.
 func directMessage(cfg *AppConfig, r *SendRequest) (*Message, *Error) {
 	if len(r.To) == 0 {
@@ -84,11 +128,8 @@ func directMessage(cfg *AppConfig, r *SendRequest) (*Message, *Error) {
 	if len(r.To) > maxReceivers {
 		return nil, Errorf(LimitExceeded, "a message has at most %d receivers", maxReceivers)
 	}
-	if len(r.Payload) > cfg.MessageBytes {
-		return nil, Errorf(MessageTooLong, "the message has %d bytes, at most %d are allowed", len(r.Payload), cfg.MessageBytes)
-	}
-	if len(r.SenderID) > maxSenderID {
-		return nil, Errorf(LimitExceeded, "client_id is over %d bytes", maxSenderID)
+	if err := checkSizes(cfg, r); err != nil {
+		return nil, err
 	}
 	if r.Receipt && (len(r.To) != 1 || r.Transient) {
 		return nil, Errorf(InvalidTarget, "a receipt is for a persistent message to one receiver")
@@ -105,13 +146,10 @@ func (b *Broker) Send(ctx context.Context, id AppID, r SendRequest) (SendResult,
 	if err != nil {
 		return SendResult{}, err
 	}
-	if r.Group != "" {
-		return SendResult{}, Errorf(GroupNotFound, "there is no such group")
-	}
-	m, merr := directMessage(a.cfg.Load(), &r)
-	if merr != nil {
-		b.counters.refuse(merr.Code)
-		return SendResult{}, merr
+	m, inboxes, err := b.admitSend(ctx, a, &r)
+	if err != nil {
+		b.counters.refuse(AsError(err).Code)
+		return SendResult{}, err
 	}
 	if m.Transient {
 		m.ID = b.ids.Next()
@@ -119,38 +157,65 @@ func (b *Broker) Send(ctx context.Context, id AppID, r SendRequest) (SendResult,
 		wakeAll(b.deliverTransient(m))
 		return SendResult{m.ID, m.ID.Time(), m.Conversation}, nil
 	}
-	inboxes := m.To
-	if !slices.Contains(m.To, m.From) {
-		devices, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: id, Owner: string(m.From), Limit: 1})
-		if err != nil {
-			return SendResult{}, err
-		}
-		if len(devices) > 0 {
-			inboxes = append(slices.Clone(m.To), m.From)
-		}
-	}
 	type outcome struct {
-		id  MessageID
+		a   *Append
 		err error
 	}
 	done := make(chan outcome, 1)
-	b.appendAndDeliver(b.appendOf(m, r.SenderID, inboxes), func(a *Append, err error) { done <- outcome{a.ID, err} })
+	b.appendAndDeliver(b.appendOf(m, r.SenderID, inboxes), func(a *Append, err error) { done <- outcome{a, err} })
 	select {
 	case o := <-done:
-		if o.err != nil {
+		switch {
+		case o.err != nil:
 			return SendResult{}, o.err
+		case o.a.Refused:
+			return SendResult{}, errNotMember(r.Group)
 		}
-		return SendResult{o.id, o.id.Time(), m.Conversation}, nil
+		return SendResult{o.a.ID, o.a.ID.Time(), m.Conversation}, nil
 	case <-ctx.Done():
 		return SendResult{}, ctx.Err()
 	}
+}
+
+// admitSend makes the message of a REST send and says whose inboxes it goes to. An operator sends as any peer, unwatched, but to a group
+// only as a member.
+func (b *Broker) admitSend(ctx context.Context, a *app, r *SendRequest) (*Message, []PeerID, error) {
+	cfg := a.cfg.Load()
+	if r.Group != "" {
+		m, merr := groupMessage(cfg, r)
+		if merr != nil {
+			return nil, nil, merr
+		}
+		k := groupKey{a.id, r.Group}
+		g, _, err := b.group(ctx, k)
+		if err != nil {
+			return nil, nil, err
+		}
+		m.openGroup = g.Open
+		if g.Open {
+			return m, nil, nil
+		}
+		return m, nil, b.checkMember(ctx, k, g, r.From)
+	}
+	m, merr := directMessage(cfg, r)
+	if merr != nil {
+		return nil, nil, merr
+	}
+	if slices.Contains(m.To, m.From) || m.Transient {
+		return m, m.To, nil
+	}
+	devices, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: a.id, Owner: string(m.From), Limit: 1})
+	if err != nil || len(devices) == 0 {
+		return m, m.To, err
+	}
+	return m, append(slices.Clone(m.To), m.From), nil
 }
 
 // appendReceipt tells a message's sender, once, that its receiver has it (spec 8).
 func (b *Broker) appendReceipt(m *Message, to PeerID) {
 	a := Append{
 		App: m.App, EventPeer: m.From, Keep: maxWaitingEvents,
-		Event: storedEvent(eventReceipt, struct {
+		Event: storedEvent(eventReceipt, "", struct {
 			MessageID MessageID `json:"message_id"`
 			To        PeerID    `json:"to"`
 		}{m.ID, to}),

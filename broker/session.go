@@ -33,6 +33,7 @@ type Session struct {
 	ended    bool
 	expiry   time.Duration // of Kith's session after a lost connection
 	watch    map[PeerID]*watched
+	groups   map[GroupID]bool // the peer's groups; true for an open one
 	subs     []ownSub
 	stopped  []string // filters of one's own whose delivery UNSUBSCRIBE stopped
 	in       inbound

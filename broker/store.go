@@ -7,8 +7,9 @@ import (
 
 // Store keeps logs and records. It is proven by the suite in broker/storetest, which both engines pass.
 //
-// A log is an append-only sequence of entries in the order of their ids. Logs that are delivered from
-// (conversation, inbox, events) also number their entries 1, 2, 3 … without gaps; a number is never given twice.
+// A log is an append-only sequence of entries in the order of their ids. Logs that are delivered from (a group's
+// conversation, inbox, events) also number their entries 1, 2, 3 … without gaps; a number is never given twice. A change of
+// members takes no number of its own.
 // A record is a small value under a key, with an optional expiry, changed by compare-and-set.
 //
 // Everything that changes goes through Commit, in order. Every read sees all batches whose Done was called before it
@@ -75,7 +76,7 @@ type LogID struct {
 
 // Entry is one place in a log.
 type Entry struct {
-	N     uint64    // its number, from 1; 0 in logs without numbers and for "no entry"
+	N     uint64    // its number, from 1; that of the message before for KindMembership; 0 in logs without numbers and for "no entry"
 	ID    MessageID // the message, or the event's own id; increases along the log
 	Kind  MessageKind
 	Value []byte // the payload of an event; nil for a message
@@ -116,10 +117,13 @@ type Append struct {
 	// appended, Duplicate is set and ID is the id of the first. Else the key is set with this id, until OnceExpires.
 	Once        Key
 	OnceExpires int64 // Unix milliseconds; 0: never
+	// Require, when its Space is set, refuses the append unless that key holds a value: nothing is appended and Refused is set.
+	Require Key
 
 	// Results, valid in Done.
 	ID        MessageID
 	Duplicate bool
+	Refused   bool
 	N         uint64   // the number in the conversation's log (groups only) or in the log of events
 	InboxN    []uint64 // the numbers in Inboxes, in their order
 }
@@ -168,9 +172,12 @@ const (
 
 // Write sets or removes a record.
 type Write struct {
-	Key     Key
-	Value   []byte // nil removes
-	Expires int64  // Unix milliseconds; 0: never
+	Key   Key
+	Value []byte // nil removes
+	// Place, when not 0, counts an Append of the same batch from 1: its number in the conversation's log (8 bytes, big-endian) and its
+	// id are put behind Value.
+	Place   int
+	Expires int64 // Unix milliseconds; 0: never
 	If      Condition
 	Have    []byte
 

@@ -90,6 +90,7 @@ func withoutProperties(in []byte) []byte {
 func TestTrap01PanicBarrier(t *testing.T) {
 	ts := startServer(t)
 	c, f := ts.open(t, 5, "alice")
+	f.panics = true
 	other, _ := ts.open(t, 5, "bob")
 	c.send(publishPacket(0, 0, "panic", ""))
 	expectEnded(t, f, broker.EndLost)

@@ -110,7 +110,7 @@ func (c *conn) readConnect() (body []byte, size int) {
 			return nil, 0
 		}
 		c.srv.count.bytesIn.Add(uint64(c.in.got)) //nolint:gosec // not negative
-		if b[0] != packets.Connect<<4 {
+		if len(b) > 0 && b[0] != packets.Connect<<4 {
 			return nil, 0
 		}
 		_, body, size, err := splitFrame(b)

@@ -6,10 +6,10 @@ import (
 	"kith/broker"
 )
 
-// A group is at most what the queue holds. The bounds keep the time in which a group is put together at a few
-// milliseconds; inFlight lets the next be put together while one is synced.
+// A group is at most what the queue holds. Small groups keep the disk and the processor busy at once: the next is put
+// together while one is synced, instead of all publishers waiting for one sync after the other.
 const (
-	queueCount = 4096
+	queueCount = 1024
 	queueBytes = 4 << 20
 	inFlight   = 3
 )

@@ -73,7 +73,7 @@ func (h *harness) awaitAll(wg *sync.WaitGroup) {
 }
 
 func doneMayCommit(h *harness) {
-	const callers, chain = 32, 40
+	const callers, chain = 24, 15
 	var all sync.WaitGroup
 	var failed atomic.Int64
 	all.Add(callers * chain)

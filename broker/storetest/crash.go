@@ -66,12 +66,12 @@ func acknowledgedSurvives(h *harness) {
 		h.Skip("this engine cannot be crashed by a test")
 	}
 	var known []*broker.Batch
-	for round := range 6 {
+	for round := range 4 {
 		l := &ledger{}
 		var all sync.WaitGroup
 		h.publish(l, 6, round, &all)
 		var told []*broker.Batch
-		for len(told) < 30*(round+1) {
+		for len(told) < 25*(round+1) {
 			if err := h.store.Ping(h.ctx); err != nil {
 				h.Fatal(err)
 			}

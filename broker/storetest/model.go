@@ -136,7 +136,7 @@ func runModel(t *testing.T, newFactory func(t testing.TB) Factory) {
 	for _, seed := range []uint64{1, 2, 3, 42, 1416290728} {
 		t.Run(text("it does what a model does, seed %d", seed), func(t *testing.T) {
 			h := start(t, newFactory(t))
-			newPlayer(h, seed).play(120)
+			newPlayer(h, seed).play(60)
 		})
 	}
 }
@@ -176,7 +176,7 @@ func (p *player) play(rounds int) {
 		if p.f.Advance != nil && p.IntN(10) == 0 {
 			p.f.Advance(20 * time.Minute)
 		}
-		if round%40 == 39 {
+		if round%20 == 19 {
 			p.restart()
 			p.compare()
 		}

@@ -65,17 +65,13 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	if err != nil {
 		return nil, fmt.Errorf("start mqtt: %w", err)
 	}
-	certificate, err := cfg.Listen.TLS.Load()
+	certificate, mount, err := webTLS(cfg.Listen.TLS, n.mqtt.WebSocketHandler())
 	if err != nil {
 		return nil, err
 	}
-	if certificate != nil {
-		certificate = certificate.Clone()
-		certificate.ClientAuth = 0 // client_ca is for MQTT clients; REST has its own keys
-	}
 	n.secure = certificate != nil
 	n.web = api.New(n.broker, api.Options{
-		Config: cfg.API, Version: version(), MQTT: n.mqtt.WebSocketHandler(), TLS: certificate, Logger: log,
+		Config: cfg.API, Version: version(), MQTT: mount, TLS: certificate, Logger: log,
 		Sources: map[string]api.MetricSource{"store": storeMetrics{n.store}, "mqtt": mqttMetrics{n.mqtt}},
 	})
 	return n, n.listen(ctx)

@@ -1,0 +1,48 @@
+# make help lists the targets.
+
+GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME ?= 30s
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## start the server, with its data in ./data
+	go run ./cmd/kith serve
+
+.PHONY: build
+build: ## build the program into bin/kith
+	CGO_ENABLED=0 go build -trimpath -o bin/kith ./cmd/kith
+
+.PHONY: test
+test: tools ## run all tests with the race detector; installs what they need
+	CGO_ENABLED=1 go test -race -timeout 30m ./...
+
+.PHONY: race
+race: test ## the same: tests always run with the race detector
+
+.PHONY: lint
+lint: ## run the pinned golangci-lint; builds it the first time, which takes some minutes
+	go run $(GOLANGCI) run ./...
+
+.PHONY: fuzz
+fuzz: ## fuzz every fuzz target for FUZZTIME (30s)
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; \
+			go test $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## run all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: check
+check: ## all that CI checks: gofmt, go mod tidy, vet, lint, tests
+	.ci/run
+
+.PHONY: tools
+tools: # what the tests need besides Go
+	@.ci/tools

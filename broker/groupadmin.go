@@ -1,0 +1,215 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+)
+
+// What operators do with groups over REST (spec 11): the same changes, with the same notices, as over MQTT, by nobody.
+
+// NewGroup is a group to be made. An empty ID asks the server for one.
+type NewGroup struct {
+	ID         GroupID
+	Name       string
+	Open       bool
+	Attributes json.RawMessage // a JSON object, or nil
+	Members    []PeerID
+}
+
+// GroupPatch changes a group; nil fields stay. Attributes replace those of the same name, null removes one.
+type GroupPatch struct {
+	Name       *string
+	Attributes map[string]json.RawMessage
+	// Match, when not empty, must be the group's tag, else nothing is changed.
+	Match string
+}
+
+func (g *groupRecord) tag() string { return strconv.FormatUint(g.Rev, 10) }
+
+// Groups returns an app's groups in the order of their ids, behind after.
+func (b *Broker) Groups(ctx context.Context, app AppID, after GroupID, limit int) ([]Group, error) {
+	if _, err := b.app(app); err != nil {
+		return nil, err
+	}
+	q := ListQuery{Space: SpaceGroup, App: app, Limit: limit}
+	if after != "" {
+		q.After = groupRecordKey(groupKey{app, after})
+	}
+	records, err := b.store.List(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]Group, 0, len(records))
+	for _, r := range records {
+		var g groupRecord
+		if err := json.Unmarshal(r.Value, &g); err != nil {
+			return nil, err
+		}
+		if g.Open {
+			g.Members = b.openCount(groupKey{app, g.ID})
+		}
+		groups = append(groups, g.Group)
+	}
+	return groups, nil
+}
+
+// Group returns a group and its tag, which changes with its name and attributes.
+func (b *Broker) Group(ctx context.Context, app AppID, id GroupID) (Group, string, error) {
+	if _, err := b.app(app); err != nil {
+		return Group{}, "", err
+	}
+	g, _, err := b.group(ctx, groupKey{app, id})
+	if err != nil {
+		return Group{}, "", err
+	}
+	return g.Group, g.tag(), nil
+}
+
+// CreateGroup makes a group; exists reports that the id is taken.
+func (b *Broker) CreateGroup(ctx context.Context, app AppID, n NewGroup) (g Group, exists bool, err error) {
+	a, err := b.app(app)
+	if err != nil {
+		return g, false, err
+	}
+	if n.ID == "" {
+		n.ID = b.newGroupID()
+	}
+	rec := &groupRecord{Group: Group{ID: n.ID, Name: n.Name, Open: n.Open, Attributes: n.Attributes}}
+	if n.Open && len(n.Members) > 0 {
+		return g, false, Errorf(InvalidTarget, "an open group is joined by each peer itself")
+	}
+	exists, err = b.createGroup(ctx, a, rec, actor{}, n.Members)
+	return rec.Group, exists, err
+}
+
+// PatchGroup changes a group's name and attributes; matched is false when the tag did not match.
+func (b *Broker) PatchGroup(ctx context.Context, app AppID, id GroupID, p GroupPatch) (g Group, tag string, matched bool, err error) {
+	if _, err := b.app(app); err != nil {
+		return g, "", false, err
+	}
+	k := groupKey{app, id}
+	lock := b.changing(k)
+	lock.Lock()
+	defer lock.Unlock()
+	rec, raw, err := b.group(ctx, k)
+	if err != nil {
+		return g, "", false, err
+	}
+	if p.Match != "" && p.Match != rec.tag() {
+		return rec.Group, rec.tag(), false, nil
+	}
+	if p.Name != nil {
+		rec.Name = *p.Name
+	}
+	if rec.Attributes, err = merged(rec.Attributes, p.Attributes); err != nil {
+		return g, "", false, err
+	}
+	if err := checkGroupFields(rec.Name, rec.Attributes); err != nil {
+		return g, "", false, err
+	}
+	rec.Rev++
+	batch, err := b.commit(ctx, &Batch{Writes: []Write{{Key: groupRecordKey(k), Value: mustJSON(rec), If: IfEqual, Have: raw}}})
+	if err != nil {
+		return g, "", false, err
+	}
+	return rec.Group, rec.tag(), !batch.Writes[0].Conflict, nil
+}
+
+func merged(old json.RawMessage, patch map[string]json.RawMessage) (json.RawMessage, error) {
+	if patch == nil {
+		return old, nil
+	}
+	all := map[string]json.RawMessage{}
+	if len(old) > 0 {
+		if err := json.Unmarshal(old, &all); err != nil {
+			return nil, err
+		}
+	}
+	for k, v := range patch {
+		if string(v) == "null" {
+			delete(all, k)
+		} else {
+			all[k] = v
+		}
+	}
+	return mustJSON(all), nil
+}
+
+// DeleteGroup ends a group: all its members leave. Its messages stay in history.
+func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
+	a, err := b.app(app)
+	if err != nil {
+		return err
+	}
+	k := groupKey{app, id}
+	g, _, err := b.group(ctx, k)
+	if err != nil {
+		return err
+	}
+	if g.Open {
+		sessions, _ := b.liveSessions(k, nil)
+		var peers []PeerID
+		for _, s := range sessions {
+			if !slices.Contains(peers, s.peer) {
+				peers = append(peers, s.peer)
+			}
+		}
+		if _, err := b.leaveOpen(ctx, k, peers); err != nil {
+			return err
+		}
+	}
+	for {
+		members, err := b.members(ctx, k, "", maxGroupsListed)
+		if err != nil {
+			return err
+		}
+		if len(members) == 0 {
+			break
+		}
+		peers := make([]PeerID, len(members))
+		for i, m := range members {
+			peers[i] = m.Peer
+		}
+		if _, err := b.removeMembers(ctx, a, k, actor{}, peers); err != nil {
+			return err
+		}
+	}
+	_, err = b.commit(ctx, &Batch{Writes: []Write{{Key: groupRecordKey(k)}}})
+	return err
+}
+
+// Members returns a group's members in the order of their ids, behind after. An open group has no list.
+func (b *Broker) Members(ctx context.Context, app AppID, id GroupID, after PeerID, limit int) ([]Member, error) {
+	if _, err := b.app(app); err != nil {
+		return nil, err
+	}
+	k := groupKey{app, id}
+	g, _, err := b.group(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	if g.Open {
+		return nil, Errorf(InvalidTarget, "an open group has a count of members and no list")
+	}
+	return b.members(ctx, k, after, limit)
+}
+
+// AddMembers makes peers members and returns those that were not.
+func (b *Broker) AddMembers(ctx context.Context, app AppID, id GroupID, peers []PeerID) ([]PeerID, error) {
+	a, err := b.app(app)
+	if err != nil {
+		return nil, err
+	}
+	return b.addMembers(ctx, a, groupKey{app, id}, actor{}, peers)
+}
+
+// RemoveMembers ends the membership of peers and returns those that were members.
+func (b *Broker) RemoveMembers(ctx context.Context, app AppID, id GroupID, peers []PeerID) ([]PeerID, error) {
+	a, err := b.app(app)
+	if err != nil {
+		return nil, err
+	}
+	return b.removeMembers(ctx, a, groupKey{app, id}, actor{}, peers)
+}

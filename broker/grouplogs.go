@@ -1,0 +1,59 @@
+package broker
+
+import "context"
+
+const maxGroupsOfPeer = 10_000
+
+// loadGroups makes a session that opens a member of its peer's groups, and gives it a log for each until the plan has shown in
+// which of them anything waits.
+func (b *Broker) loadGroups(ctx context.Context, s *Session, st *restored, present bool) error {
+	if err := b.rejoinOpen(ctx, s); err != nil {
+		return err
+	}
+	joined, err := b.memberships(ctx, s.app.id, s.peer)
+	if err != nil || len(joined) == 0 {
+		return err
+	}
+	for g := range joined {
+		b.enterGroup(s, groupKey{s.app.id, GroupID(g)}, false)
+	}
+	// A membership that ended in between was not there to be quit: look once more.
+	again, err := b.memberships(ctx, s.app.id, s.peer)
+	if err != nil {
+		return err
+	}
+	for g := range joined {
+		if _, still := again[g]; !still {
+			b.quitGroup(s, groupKey{s.app.id, GroupID(g)})
+			delete(joined, g)
+		}
+	}
+	st.joined = joined
+	if s.mode == receiveNone {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g := range joined {
+		id := groupLog(groupKey{s.app.id, GroupID(g)})
+		if s.out.log(id) == nil {
+			s.out.logs = append(s.out.logs, &logState{id: id, behind: true})
+		}
+	}
+	if present {
+		s.restoreLogs(st.record)
+	}
+	return nil
+}
+
+func (b *Broker) memberships(ctx context.Context, app AppID, p PeerID) (map[string]Position, error) {
+	records, err := b.store.List(ctx, ListQuery{Space: SpaceMembership, App: app, Owner: string(p), Limit: maxGroupsOfPeer})
+	if err != nil || len(records) == 0 {
+		return nil, err
+	}
+	joined := make(map[string]Position, len(records))
+	for _, r := range records {
+		joined[r.Key.Name] = decodePosition(r.Value)
+	}
+	return joined, nil
+}

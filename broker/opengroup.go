@@ -1,0 +1,108 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// An open group is known by who is connected: a count, no list, no notices, no queue (spec 7). That a peer is in one is a single
+// record of the peer's, which lets it rejoin.
+
+// openMembership is the open group a peer is in.
+type openMembership struct {
+	Group GroupID `json:"group"`
+	Until int64   `json:"until,omitempty"` // Unix milliseconds; 0 while the peer is connected
+}
+
+func openKey(app AppID, p PeerID) Key {
+	return Key{Space: SpacePeer, App: app, Owner: string(p), Name: "open"}
+}
+
+// joinOpen makes the peer of s a member of an open group, and of no other.
+func (b *Broker) joinOpen(ctx context.Context, s *Session, k groupKey) error {
+	sessions := b.connected(s.key(), nil)
+	for _, o := range sessions {
+		for _, g := range o.openGroups() {
+			if g != k.group {
+				b.quitGroup(o, groupKey{k.app, g})
+			}
+		}
+		b.enterGroup(o, k, true)
+	}
+	_, err := b.commit(ctx, &Batch{Lazy: true, Writes: []Write{{Key: openKey(k.app, s.peer), Value: mustJSON(openMembership{Group: k.group})}}})
+	return err
+}
+
+// leaveOpen takes peers out of an open group.
+func (b *Broker) leaveOpen(ctx context.Context, k groupKey, peers []PeerID) (left []PeerID, err error) {
+	left = []PeerID{}
+	var writes []Write
+	for _, p := range peers {
+		was := false
+		for _, s := range b.connected(peerKey{k.app, p}, nil) {
+			if s.inGroup(k.group) {
+				was = true
+				b.quitGroup(s, k)
+			}
+		}
+		if was {
+			left = append(left, p)
+			writes = append(writes, Write{Key: openKey(k.app, p)})
+		}
+	}
+	if len(writes) > 0 {
+		_, err = b.commit(ctx, &Batch{Lazy: true, Writes: writes})
+	}
+	return left, err
+}
+
+func (s *Session) inOpenGroup(g GroupID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.groups[g]
+}
+
+func (s *Session) openGroups() (groups []GroupID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g, open := range s.groups {
+		if open {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+// rejoinOpen lets a session of a peer that was in an open group, lately or on another device, be in it again.
+func (b *Broker) rejoinOpen(ctx context.Context, s *Session) error {
+	values, err := b.store.Get(ctx, []Key{openKey(s.app.id, s.peer)})
+	if err != nil || values[0] == nil {
+		return err
+	}
+	var m openMembership
+	if err := json.Unmarshal(values[0], &m); err != nil {
+		return err
+	}
+	if m.Until != 0 && m.Until < b.now().UnixMilli() {
+		return nil
+	}
+	k := groupKey{s.app.id, m.Group}
+	if g, _, err := b.group(ctx, k); err != nil || !g.Open {
+		return nil //nolint:nilerr // the group is gone: there is nothing to rejoin
+	}
+	b.enterGroup(s, k, true)
+	if m.Until != 0 {
+		b.commitLazily(&Batch{Writes: []Write{{Key: openKey(s.app.id, s.peer), Value: mustJSON(openMembership{Group: m.Group})}}}, nil)
+	}
+	return nil
+}
+
+// openEnded notes, with a peer's last connection, until when it may rejoin.
+func (b *Broker) openEnded(s *Session) []Write {
+	groups := s.openGroups()
+	if len(groups) == 0 || len(b.connected(s.key(), nil)) > 0 {
+		return nil
+	}
+	until := b.now().Add(rejoinFor).UnixMilli()
+	return []Write{{Key: openKey(s.app.id, s.peer), Value: mustJSON(openMembership{groups[0], until}), Expires: until}}
+}

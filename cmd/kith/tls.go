@@ -1,0 +1,26 @@
+package main
+
+import (
+	"crypto/tls"
+	"net/http"
+
+	"kith/hooks"
+)
+
+// webTLS is the TLS side of the HTTP port: its configuration, nil for plain HTTP, and the mount of MQTT over WebSocket.
+// A client_ca is for MQTT clients. REST has keys of its own, so HTTPS only takes a client certificate where one is
+// offered; MQTT over WebSocket on the same port insists on it, or it would be a way around listen.mqtts.
+func webTLS(c hooks.TLSConfig, mqtt http.Handler) (*tls.Config, http.Handler, error) {
+	config, err := c.Load()
+	if err != nil || config == nil || c.ClientCA == "" {
+		return config, mqtt, err
+	}
+	config.ClientAuth = tls.VerifyClientCertIfGiven
+	return config, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+			http.Error(w, "MQTT clients need a certificate here", http.StatusForbidden)
+			return
+		}
+		mqtt.ServeHTTP(w, r)
+	}), nil
+}
