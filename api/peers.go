@@ -29,7 +29,7 @@ type Session struct {
 	Device    broker.DeviceID `json:"device" doc:"The device's name." example:"default"`
 	Connected bool            `json:"connected" doc:"Whether it is connected now." example:"true"`
 	Node      string          `json:"node,omitempty" doc:"The node it is connected to." example:"kith-1"`
-	Address   string          `json:"address,omitempty" doc:"Where it is connected from." example:"192.0.2.7:51422"`
+	Address   string          `json:"address,omitempty" doc:"Where it is connected from." example:"192.0.2.7"`
 	Protocol  string          `json:"protocol,omitempty" doc:"What it speaks." example:"mqtt 5 tcp"`
 	Since     int64           `json:"since" doc:"When it was connected, or went away; Unix milliseconds." example:"1416290728000"`
 	Watch     []broker.PeerID `json:"watch" nullable:"false" doc:"Whom it watches." example:"[\"bob\"]"`
@@ -153,7 +153,7 @@ func examplePeerStatus() PeerStatus {
 	return PeerStatus{
 		Peer: "alice", Online: true, LastSeen: at, Groups: []broker.GroupID{"team"},
 		Sessions: []Session{{
-			Device: broker.DefaultDevice, Connected: true, Node: "kith-1", Address: "192.0.2.7:51422", Protocol: "mqtt 5 tcp",
+			Device: broker.DefaultDevice, Connected: true, Node: "kith-1", Address: "192.0.2.7", Protocol: "mqtt 5 tcp",
 			Since: at, Watch: []broker.PeerID{"bob"},
 		}},
 	}

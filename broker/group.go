@@ -157,20 +157,29 @@ func (b *Broker) quitGroup(s *Session, k groupKey) {
 	defer sh.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if live := sh.groups[k]; live != nil {
-		if _, in := live.sessions[s]; in {
-			delete(live.sessions, s)
+	sh.remove(k, s)
+	delete(s.groups, k.group)
+	s.out.forget(groupLog(k))
+	s.out.volatile.filter(func(o *Out) bool { return o.Message == nil || o.Message.Group != k.group })
+}
+
+// remove takes a session out of a group. The shard must be locked.
+func (sh *groupShard) remove(k groupKey, s *Session) {
+	live := sh.groups[k]
+	if live == nil {
+		return
+	}
+	if _, in := live.sessions[s]; in {
+		delete(live.sessions, s)
+		if live.open {
 			if live.peers[s.peer]--; live.peers[s.peer] <= 0 {
 				delete(live.peers, s.peer)
 			}
 		}
-		if len(live.sessions) == 0 {
-			delete(sh.groups, k)
-		}
 	}
-	delete(s.groups, k.group)
-	s.out.forget(groupLog(k))
-	s.out.volatile.filter(func(o *Out) bool { return o.Message == nil || o.Message.Group != k.group })
+	if len(live.sessions) == 0 {
+		delete(sh.groups, k)
+	}
 }
 
 // quitAll takes an ended session out of its groups.
@@ -185,17 +194,7 @@ func (b *Broker) quitAll(s *Session) {
 		k := groupKey{s.app.id, g}
 		sh := b.groupShardOf(k)
 		sh.mu.Lock()
-		if live := sh.groups[k]; live != nil {
-			if _, in := live.sessions[s]; in {
-				delete(live.sessions, s)
-				if live.peers[s.peer]--; live.peers[s.peer] <= 0 {
-					delete(live.peers, s.peer)
-				}
-			}
-			if len(live.sessions) == 0 {
-				delete(sh.groups, k)
-			}
-		}
+		sh.remove(k, s)
 		sh.mu.Unlock()
 	}
 }

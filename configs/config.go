@@ -80,11 +80,12 @@ func defaultOperator() api.Operator {
 	return api.Operator{Role: api.RoleViewer, Apps: []string{api.AllApps}}
 }
 
-// ReloadDiff returns the keys that differ between c and next and take effect only at a restart.
+// ReloadDiff returns the keys that differ between c and next and take effect only at a restart: all but those of apps and
+// operators.
 func (c *Config) ReloadDiff(next *Config) []string {
 	var keys []string
 	for _, o := range options {
-		if o.list() == "" && !o.reloads && format(o.at(c, 0)) != format(o.at(next, 0)) {
+		if o.list() == "" && format(o.at(c, 0)) != format(o.at(next, 0)) {
 			keys = append(keys, o.key)
 		}
 	}

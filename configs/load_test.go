@@ -278,7 +278,7 @@ func TestReloadDiffNamesWhatNeedsARestart(t *testing.T) {
 	b := parse(t, twoApps, configs.Sources{Environ: []string{
 		"KITH_LISTEN_MQTT=:9", "KITH_STORE_SYNC=false", "KITH_METRICS_PUBLIC=true", "KITH_APPS_0_DEVICES=3",
 	}})
-	if diff := cmp.Diff([]string{"listen.mqtt", "store.sync"}, a.ReloadDiff(b)); diff != "" {
+	if diff := cmp.Diff([]string{"listen.mqtt", "store.sync", "metrics.public"}, a.ReloadDiff(b)); diff != "" {
 		t.Error(diff)
 	}
 }

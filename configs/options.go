@@ -9,12 +9,11 @@ import (
 
 // option is one setting.
 type option struct {
-	key     string                       // its path, such as "apps[].queue.age"
-	at      func(c *Config, i int) any   // a pointer to its value, of item i where the key has a list
-	check   func(value any) (bad string) // nil: any value of the type will do
-	doc     string
-	secret  bool // never printed, never in argv
-	reloads bool // changes on SIGHUP; those of lists always do
+	key    string                       // its path, such as "apps[].queue.age"
+	at     func(c *Config, i int) any   // a pointer to its value, of item i where the key has a list
+	check  func(value any) (bad string) // nil: any value of the type will do
+	doc    string
+	secret bool // never printed, never in argv
 }
 
 // list is the list that the option belongs to, "apps" or "operators", or "".
@@ -65,7 +64,7 @@ var options = []option{
 	{key: "store.redis.prefix", check: filled, doc: "what every key in Redis starts with",
 		at: func(c *Config, _ int) any { return &c.Store.Redis.Prefix }},
 
-	{key: "metrics.public", reloads: true, doc: "/metrics without an operator token",
+	{key: "metrics.public", doc: "/metrics without an operator token",
 		at: func(c *Config, _ int) any { return &c.API.Metrics.Public }},
 
 	{key: "operators[].name", check: filled, doc: "who it is, for logs",

@@ -45,7 +45,9 @@ func (h *aclHook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet
 }
 
 // OnUnsubscribe leaves the filters that are in the index.
-func (h *aclHook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet { return h.OnSubscribe(cl, pk) }
+func (h *aclHook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	return h.OnSubscribe(cl, pk)
+}
 
 // OnPacketEncode puts the broker's answers in.
 func (h *aclHook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {

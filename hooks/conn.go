@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"runtime/debug"
@@ -26,7 +25,8 @@ type conn struct {
 	out       output
 	enc       encoder
 	dec       publishDecoder
-	cl        *mqtt.Client // the engine's side; its id is unique to the connection
+	cl        *mqtt.Client // the engine's side, while there is one; the reader's
+	expiry    uint32       // session expiry of CONNECT in seconds, MQTT 5
 	session   session      // set before CONNACK
 	answer    *answer      // of the SUBSCRIBE or UNSUBSCRIBE in the engine's hands; the reader's
 	opened    *opening     // of the CONNECT in the auth hook's hands; the reader's
@@ -103,9 +103,9 @@ func (c *conn) loop() end {
 		}
 		c.in.consume(n)
 		if packets > 0 {
-			c.srv.count.packetsIn.Add(uint64(packets)) //nolint:gosec // not negative
-			c.armRead(false)
+			c.srv.count.packetsIn.Add(uint64(packets))
 			c.waitRoom()
+			c.armRead(false)
 		}
 		var err error
 		if b, err = c.in.fill(); err != nil {
@@ -137,7 +137,7 @@ func (c *conn) cut(err error) *end {
 	if !ok {
 		f = faultUnspecified
 	}
-	c.srv.log.Info("connection cut", slog.Any("peer", c.session.Peer()), "remote", c.remote(), "code", f.code, "reason", f.text)
+	c.srv.log.Info("connection cut", "peer", c.session.Peer(), "remote", c.remote(), "code", f.code, "reason", f.text)
 	return &end{how: broker.EndLost, why: f}
 }
 
@@ -165,8 +165,8 @@ func (c *conn) finish(e end) {
 	c.stopOutput()
 	if c.session != nil {
 		c.session.End(e.how, e.expiry)
-		c.srv.topics.leave(c)
 	}
+	c.dropClient()
 	c.out.turn.Lock() // the flusher's write ends by the deadline
 	defer c.out.turn.Unlock()
 	last := c.out.take(nil)
@@ -179,9 +179,6 @@ func (c *conn) finish(e end) {
 		}
 	}
 	c.in.drop()
-	if c.cl != nil {
-		c.cl.Stop(nil)
-	}
 	if c.session == nil || e.why != nil {
 		c.linger()
 	}
@@ -232,18 +229,3 @@ func (c *conn) armRead(first bool) {
 }
 
 func (c *conn) remote() string { return c.nc.RemoteAddr().String() }
-
-// engineSide is the connection as the engine sees it: it writes into the output, and reads and closes nothing.
-type engineSide struct{ c *conn }
-
-func (e engineSide) Write(b []byte) (int, error) {
-	e.c.out.write(b)
-	return len(b), nil
-}
-func (e engineSide) Read([]byte) (int, error)         { return 0, io.EOF }
-func (e engineSide) Close() error                     { return nil }
-func (e engineSide) LocalAddr() net.Addr              { return e.c.nc.LocalAddr() }
-func (e engineSide) RemoteAddr() net.Addr             { return e.c.nc.RemoteAddr() }
-func (e engineSide) SetDeadline(time.Time) error      { return nil }
-func (e engineSide) SetReadDeadline(time.Time) error  { return nil }
-func (e engineSide) SetWriteDeadline(time.Time) error { return nil }

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"kith/broker"
@@ -34,10 +33,11 @@ func (c *conn) connect() bool {
 		return false
 	}
 	c.in.consume(size)
-	c.cl = c.srv.engine.NewClient(engineSide{c}, string(c.transport), "", false)
+	c.cl = c.srv.newClient(c)
+	id := c.cl.ID
+	c.enc.maximum = pk.Properties.MaximumPacketSize
 	c.cl.ParseConnect(string(c.transport), pk)
-	c.cl.ID = c.srv.nextID()
-	c.slim(&pk)
+	c.cl.ID = id
 
 	c.opened = o
 	defer func() { c.opened = nil }()
@@ -54,25 +54,13 @@ func (c *conn) connect() bool {
 		maximum:     pk.Properties.MaximumPacketSize,
 		app:         string(o.session.App()),
 	}
-	c.srv.topics.resume(c)
-	return c.connack(o)
-}
-
-// slim drops what the engine would keep of CONNECT for the life of the connection and never use: wills, properties and
-// credentials are the broker's.
-func (c *conn) slim(pk *packets.Packet) {
-	c.cl.State.TopicAliases = mqtt.TopicAliases{}
-	p := &c.cl.Properties
-	p.Username, p.Will.Flag = nil, 0
-	p.Will.Payload, p.Will.TopicName, p.Will.User = nil, "", nil
-	p.Props = packets.Properties{
-		SessionExpiryInterval:  pk.Properties.SessionExpiryInterval,
-		MaximumPacketSize:      pk.Properties.MaximumPacketSize,
-		ReceiveMaximum:         pk.Properties.ReceiveMaximum,
-		RequestProblemInfo:     pk.Properties.RequestProblemInfo,
-		RequestProblemInfoFlag: pk.Properties.RequestProblemInfoFlag,
-		RequestResponseInfo:    pk.Properties.RequestResponseInfo,
+	c.expiry = pk.Properties.SessionExpiryInterval
+	if !c.connack(o) {
+		return false
 	}
+	c.dropClient() // it holds the whole CONNECT
+	c.srv.topics.resume(c)
+	return true
 }
 
 // connack answers with Session Present and what an MQTT 5 client must know, through the engine [MQTT-3.2.0-1].
@@ -137,7 +125,12 @@ func (c *conn) refuse(version, code5, code3 byte, text string) {
 	switch {
 	case version >= 5:
 		props := 3 + len(text)
-		b := appendVarint([]byte{packets.Connack << 4}, 2+varintLen(props)+props)
+		rest := 2 + varintLen(props) + props
+		if c.enc.maximum > 0 && rest+3 > int(c.enc.maximum) { // [MQTT-3.2.2-19]
+			c.out.write([]byte{packets.Connack << 4, 3, 0, code5, 0})
+			return
+		}
+		b := appendVarint([]byte{packets.Connack << 4}, rest)
 		b = appendVarint(append(b, 0, code5), props) // Session Present is 0 [MQTT-3.2.2-6]
 		c.out.write(appendText(append(b, packets.PropReasonString), text))
 	case code3 != 0:

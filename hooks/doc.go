@@ -20,8 +20,8 @@
 //     4.13.1-1, 4.13.2-1
 //   - WebSocket: 6.0.0-1 to 6.0.0-4
 //
-// The engine never sees a PUBLISH, and its client id is unique to a connection: its in-flight map, take-over, resume,
-// session expiry, delayed wills, $SYS topics and retained expiry never run.
+// The engine never sees a PUBLISH, a PINGREQ, a DISCONNECT or an AUTH, and its client id is used once: its in-flight map, take-over,
+// resume, session expiry, delayed wills, $SYS topics and retained expiry never run.
 //
 // # Memory and goroutines
 //

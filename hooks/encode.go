@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"encoding/binary"
 	"strconv"
 	"time"
 
@@ -190,8 +191,8 @@ func appendPassed(b []byte, p *broker.Properties, now int64) []byte {
 		if now == 0 {
 			now = time.Now().UnixMilli()
 		}
-		left := uint32(min(max((p.Expires-now+999)/1000, 1), 1<<32-1)) //nolint:gosec // bounded
-		b = append(b, packets.PropMessageExpiryInterval, byte(left>>24), byte(left>>16), byte(left>>8), byte(left))
+		left := uint32(min(max((p.Expires-now+999)/1000, 1), 1<<32-1))
+		b = binary.BigEndian.AppendUint32(append(b, packets.PropMessageExpiryInterval), left)
 	}
 	if p.ContentType != "" {
 		b = appendText(append(b, packets.PropContentType), p.ContentType)

@@ -88,7 +88,7 @@ func appendVarint(dst []byte, v int) []byte {
 		dst = append(dst, byte(v)|0x80)
 		v >>= 7
 	}
-	return append(dst, byte(v))
+	return append(dst, byte(v)) //nolint:gosec // below 0x80
 }
 
 func varintLen(v int) int {
@@ -103,7 +103,9 @@ func varintLen(v int) int {
 	return 4
 }
 
-func appendU16(dst []byte, v int) []byte { return append(dst, byte(v>>8), byte(v)) }
+func appendU16(dst []byte, v int) []byte {
+	return binary.BigEndian.AppendUint16(dst, uint16(v)) //nolint:gosec // lengths of fields that were 16 bits, or are bounded below
+}
 
 func appendText[T string | []byte](dst []byte, s T) []byte {
 	return append(appendU16(dst, len(s)), s...)

@@ -145,7 +145,9 @@ func (f *fakeSession) Unsubscribe(filters []string) []bool {
 
 func (f *fakeSession) Deliver(o broker.Out) { f.send(o) }
 
-func (f *fakeSession) End(how broker.EndReason, expiry *time.Duration) { f.ended <- ending{how, expiry} }
+func (f *fakeSession) End(how broker.EndReason, expiry *time.Duration) {
+	f.ended <- ending{how, expiry}
+}
 
 // send queues what the connection shall write.
 func (f *fakeSession) send(o ...broker.Out) {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	batchSize   = 64        // deliveries asked of the session at once
+	batchSize   = 32        // deliveries asked of the session at once
 	writeSize   = 64 << 10  // a write is made when this much is encoded
 	directLimit = 64 << 10  // no packet is read while more than this waits that the engine made
 	poolLimit   = 256 << 10 // larger scratch is not kept

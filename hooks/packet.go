@@ -92,7 +92,7 @@ func (c *conn) disconnect(body []byte) *end {
 		e.how = broker.EndDisconnectWill
 	}
 	if d.given {
-		if d.expiry > 0 && c.cl.Properties.Props.SessionExpiryInterval == 0 {
+		if d.expiry > 0 && c.expiry == 0 {
 			return c.cut(faultExpiry)
 		}
 		expiry := time.Duration(d.expiry) * time.Second
@@ -106,7 +106,8 @@ func (c *conn) inject(first byte, body []byte) error {
 	if err := checkBody(c.enc.v5, first>>4, body); err != nil {
 		return err
 	}
-	pk := packets.Packet{ProtocolVersion: c.cl.Properties.ProtocolVersion}
+	pk := packets.Packet{ProtocolVersion: c.client().Properties.ProtocolVersion}
+	defer c.releaseClient()
 	if err := pk.FixedHeader.Decode(first); err != nil {
 		return faultOf(err)
 	}

@@ -238,5 +238,4 @@ func (s *Server) housekeep(ctx context.Context) {
 	}
 }
 
-// nextID returns a client id for the engine that no other connection has: it takes over, resumes and expires by it.
 func (s *Server) nextID() string { return strconv.FormatUint(s.lastID.Add(1), 36) }

@@ -9,8 +9,12 @@ import (
 	"kith/broker"
 )
 
-// maxTopicFilters bounds one connection's filters under {app}/topic/.
-const maxTopicFilters = 1000
+const (
+	// maxTopicFilters bounds one connection's filters under {app}/topic/.
+	maxTopicFilters = 1000
+	// maxFilters bounds the filters of one SUBSCRIBE that the broker is asked about.
+	maxFilters = 2000
+)
 
 // subscribe asks the broker about all filters, lets the engine index those under {app}/topic/ and answer, and then sends
 // their retained messages.
@@ -23,7 +27,10 @@ func (c *conn) subscribe(pk *packets.Packet) error {
 		if f.NoLocal && strings.HasPrefix(f.Filter, "$share/") {
 			return faultNoLocal // [MQTT-3.8.3-4]
 		}
-		if a.codes[i] = filterFault(f.Filter); a.codes[i] == 0 {
+		if a.codes[i] = filterFault(f.Filter); a.codes[i] == 0 && len(asked) == maxFilters {
+			a.codes[i] = packets.ErrQuotaExceeded.Code
+		}
+		if a.codes[i] == 0 {
 			asked = append(asked, i)
 			subs = append(subs, broker.Subscription{
 				Filter: f.Filter, QoS: f.Qos, NoLocal: f.NoLocal, RetainAsPublished: f.RetainAsPublished,
@@ -113,7 +120,7 @@ func (c *conn) unsubscribe(pk *packets.Packet) error {
 			a.codes[i] = packets.CodeNoSubscriptionExisted.Code
 		}
 	}
-	c.srv.topics.leaveParents(c, a.filters)
+	c.srv.topics.leaveParents(c.cl, a.filters)
 	return c.hand(a, pk)
 }
 

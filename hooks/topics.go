@@ -23,14 +23,20 @@ type topicRouter struct {
 	retained retainedStore
 
 	mu    sync.RWMutex
-	conns map[string]*conn // that have entered a filter, by the engine's client id
+	conns map[string]subscriber // that have entered a filter, by the engine's client id
+}
+
+// subscriber is a connection with a filter in the index.
+type subscriber struct {
+	session session
+	cl      *mqtt.Client
 }
 
 // parentMark is what a client id or share name is followed by in the second entry of a filter that ends in "/+/#".
 const parentMark = "\x00"
 
 func newTopicRouter(index *mqtt.TopicsIndex) *topicRouter {
-	return &topicRouter{index: index, retained: retainedStore{index: index, used: make(map[broker.AppID]*retainedUse)}, conns: make(map[string]*conn)}
+	return &topicRouter{index: index, retained: retainedStore{index: index, used: make(map[broker.AppID]*retainedUse)}, conns: make(map[string]subscriber)}
 }
 
 // Publish hands p to all matching subscribers, and to one of each shared subscription. It keeps nothing of p.
@@ -73,21 +79,21 @@ func (r *topicRouter) publish(from session, app broker.AppID, p *broker.Publish)
 // deliver sends out to one subscriber: at the lower QoS [MQTT-3.8.4-8], with its identifiers [MQTT-3.3.4-3].
 func (r *topicRouter) deliver(from session, id string, sub *packets.Subscription, out broker.Out, retain bool) {
 	r.mu.RLock()
-	c := r.conns[strings.TrimSuffix(id, parentMark)]
+	to, ok := r.conns[strings.TrimSuffix(id, parentMark)]
 	r.mu.RUnlock()
-	if c == nil {
+	if !ok {
 		return
 	}
 	out.QoS = min(out.QoS, sub.Qos)
-	if own := from != nil && c.session == from; retain || own && sub.NoLocal {
+	if own := from != nil && to.session == from; retain || own && sub.NoLocal {
 		// The merged subscription has the options of any one; here it matters of which.
 		var some bool
-		if out.QoS, out.Retain, some = c.optionsFor(out.Topic, out.QoS, own, retain, sub); !some {
+		if out.QoS, out.Retain, some = to.optionsFor(out.Topic, out.QoS, own, retain, sub); !some {
 			return // [MQTT-3.8.3-3]
 		}
 	}
 	out.SubIDs = identifiers(sub)
-	c.session.Deliver(out)
+	to.session.Deliver(out)
 }
 
 // choose takes one of a shared subscription's members at random. Only connected ones are in the index.
@@ -105,18 +111,18 @@ func (r *topicRouter) choose(members map[string]packets.Subscription) (id string
 	return id, sub, true
 }
 
-// optionsFor judges a connection's matching filters one by one: the highest QoS of those that are not No Local to the
+// optionsFor judges a subscriber's matching filters one by one: the highest QoS of those that are not No Local to the
 // publisher, whether one of them keeps the retain flag [MQTT-3.3.1-12] [MQTT-3.3.1-13], and whether there is one at all.
-func (c *conn) optionsFor(topic string, qos byte, own, retain bool, sub *packets.Subscription) (granted byte, keep, some bool) {
+func (s *subscriber) optionsFor(topic string, qos byte, own, retain bool, sub *packets.Subscription) (granted byte, keep, some bool) {
 	if strings.HasPrefix(sub.Filter, "$share/") {
 		return qos, retain && sub.RetainAsPublished, true
 	}
-	for filter, s := range c.cl.State.Subscriptions.GetAll() {
-		if strings.HasPrefix(filter, "$share/") || !matches(filter, topic) || own && s.NoLocal {
+	for filter, one := range s.cl.State.Subscriptions.GetAll() {
+		if strings.HasPrefix(filter, "$share/") || !matches(filter, topic) || own && one.NoLocal {
 			continue
 		}
-		granted = max(granted, min(qos, s.Qos))
-		keep = keep || retain && s.RetainAsPublished
+		granted = max(granted, min(qos, one.Qos))
+		keep = keep || retain && one.RetainAsPublished
 		some = true
 	}
 	return granted, keep, some
@@ -163,7 +169,7 @@ func (r *topicRouter) enter(c *conn, filters packets.Subscriptions) {
 		return
 	}
 	r.mu.Lock()
-	r.conns[c.cl.ID] = c
+	r.conns[c.cl.ID] = subscriber{c.session, c.cl}
 	r.mu.Unlock()
 	for _, sub := range filters {
 		if filter, ok := parentFilter(sub.Filter); ok {
@@ -174,22 +180,22 @@ func (r *topicRouter) enter(c *conn, filters packets.Subscriptions) {
 }
 
 // leaveParents takes out the second entries of filters.
-func (r *topicRouter) leaveParents(c *conn, filters packets.Subscriptions) {
+func (r *topicRouter) leaveParents(cl *mqtt.Client, filters packets.Subscriptions) {
 	for i := range filters {
 		if filter, ok := parentFilter(filters[i].Filter); ok {
-			r.index.Unsubscribe(filter, c.cl.ID+parentMark)
+			r.index.Unsubscribe(filter, cl.ID+parentMark)
 		}
 	}
 }
 
-// leave takes a connection and all its filters out.
-func (r *topicRouter) leave(c *conn) {
-	for filter := range c.cl.State.Subscriptions.GetAll() {
-		r.index.Unsubscribe(filter, c.cl.ID)
-		r.leaveParents(c, packets.Subscriptions{{Filter: filter}})
+// leave takes an engine's client and all its filters out.
+func (r *topicRouter) leave(cl *mqtt.Client) {
+	for filter := range cl.State.Subscriptions.GetAll() {
+		r.index.Unsubscribe(filter, cl.ID)
+		r.leaveParents(cl, packets.Subscriptions{{Filter: filter}})
 	}
 	r.mu.Lock()
-	delete(r.conns, c.cl.ID)
+	delete(r.conns, cl.ID)
 	r.mu.Unlock()
 }
 
@@ -208,10 +214,14 @@ func (r *topicRouter) resume(c *conn) {
 			RetainHandling: 2, Identifier: int(s.Identifier),
 		})
 	}
+	if len(filters) == 0 {
+		return
+	}
+	cl := c.client()
 	r.enter(c, filters)
 	for _, sub := range filters {
-		r.index.Subscribe(c.cl.ID, sub)
-		c.cl.State.Subscriptions.Add(sub.Filter, sub)
+		r.index.Subscribe(cl.ID, sub)
+		cl.State.Subscriptions.Add(sub.Filter, sub)
 	}
 }
 

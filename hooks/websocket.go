@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -70,11 +71,13 @@ type webSocket struct {
 	*websocket.Conn
 	frame io.Reader    // the rest of the message being read; the reader's
 	seen  atomic.Int64 // Unix seconds of the last sign of life
+	until atomic.Int64 // write deadline in Unix nanoseconds
 }
 
 func newWebSocket(ws *websocket.Conn) *webSocket {
 	w := &webSocket{Conn: ws}
 	w.seen.Store(time.Now().Unix())
+	w.until.Store(math.MaxInt64)
 	ws.SetPongHandler(func(string) error {
 		w.seen.Store(time.Now().Unix())
 		return nil
@@ -109,8 +112,9 @@ func (w *webSocket) Read(b []byte) (int, error) {
 	}
 }
 
-// Write writes b as one binary message.
+// Write writes b as one binary message. One goroutine calls it at a time.
 func (w *webSocket) Write(b []byte) (int, error) {
+	_ = w.Conn.SetWriteDeadline(time.Unix(0, w.until.Load())) // it only notes it; its error is always nil
 	if err := w.WriteMessage(websocket.BinaryMessage, b); err != nil {
 		return 0, err
 	}
@@ -121,6 +125,13 @@ func (w *webSocket) Write(b []byte) (int, error) {
 func (w *webSocket) Close() error {
 	_ = w.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second/10))
 	return w.Conn.Close()
+}
+
+// SetWriteDeadline sets the deadline of writes to come and of the one under way. Unlike the library's it may be called
+// during a write.
+func (w *webSocket) SetWriteDeadline(t time.Time) error {
+	w.until.Store(t.UnixNano())
+	return w.NetConn().SetWriteDeadline(t)
 }
 
 // SetDeadline sets both deadlines.

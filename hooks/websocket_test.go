@@ -101,6 +101,30 @@ func TestWebSocketPings(t *testing.T) {
 	expectEnded(t, ts.session(t, "alice"), broker.EndLost)
 }
 
+// TestTrap11StalledWebSocket: as over TCP, a take-over waits for no socket.
+func TestTrap11StalledWebSocket(t *testing.T) {
+	ts := startServer(t)
+	ws := ts.dialWebSocket(t, "mqtt")
+	c := &rawClient{t: t, nc: newWebSocket(ws), version: 5}
+	c.send(connectPacket(5, "alice"))
+	c.expect(packets.Connack)
+	f := ts.session(t, "alice")
+	for range 500 {
+		f.send(broker.Out{Kind: broker.OutPublish, Topic: "t", Payload: make([]byte, 64<<10)})
+	}
+	eventually(t, "the writer is stuck", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.out) > 0 && len(f.out) < 500
+	})
+	f.link.Close(broker.CloseTakenOver)
+	begin := time.Now()
+	expectEnded(t, f, broker.EndServer)
+	if d := time.Since(begin); d > 200*time.Millisecond {
+		t.Errorf("it took %v", d)
+	}
+}
+
 func TestWebSocketServerCloses(t *testing.T) {
 	ts := startServer(t)
 	ws := ts.dialWebSocket(t, "mqtt")

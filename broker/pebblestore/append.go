@@ -10,7 +10,7 @@ import (
 // append takes an id and puts the message, or the event, at the end of its logs. What can fail comes first, so that an
 // append is in all its logs or in none.
 func (g *group) append(a *broker.Append) error {
-	a.ID, a.Duplicate, a.N, a.InboxN = broker.MessageID{}, false, 0, nil
+	a.ID, a.Duplicate, a.Refused, a.N, a.InboxN = broker.MessageID{}, false, false, 0, nil
 	if a.Once.Space != 0 {
 		once, err := g.record(a.Once)
 		if err != nil {
@@ -19,6 +19,16 @@ func (g *group) append(a *broker.Append) error {
 		if once.live(g.now) {
 			a.Duplicate = true
 			copy(a.ID[:], once.value)
+			return nil
+		}
+	}
+	if a.Require.Space != 0 {
+		needed, err := g.record(a.Require)
+		if err != nil {
+			return err
+		}
+		if !needed.live(g.now) {
+			a.Refused = true
 			return nil
 		}
 	}

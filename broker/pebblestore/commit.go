@@ -46,6 +46,11 @@ func checkAppend(a *broker.Append) error {
 			return err
 		}
 	}
+	if a.Require.Space != 0 {
+		if err := checkNames(a.Require.App, a.Require.Owner); err != nil {
+			return err
+		}
+	}
 	if a.Message == nil {
 		return checkNames(a.App, string(a.EventPeer))
 	}

@@ -80,7 +80,7 @@ func (g *group) take(it item) error {
 		}
 	}
 	for i := range b.Writes {
-		if err := g.write(&b.Writes[i]); err != nil {
+		if err := g.write(b, &b.Writes[i]); err != nil {
 			return err
 		}
 	}

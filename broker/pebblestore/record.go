@@ -55,7 +55,7 @@ func splitRecord(stored []byte) (expires int64, value []byte, err error) {
 	return int64(e), stored[w:], nil //nolint:gosec // as written
 }
 
-func (g *group) write(w *broker.Write) error {
+func (g *group) write(b *broker.Batch, w *broker.Write) error {
 	w.Conflict, w.Current = false, nil
 	if w.If != broker.Always {
 		r, err := g.record(w.Key)
@@ -75,8 +75,17 @@ func (g *group) write(w *broker.Write) error {
 			return nil
 		}
 	}
-	g.bytes += len(w.Value)
-	return g.putRecord(w.Key, w.Value, w.Expires)
+	value := w.Value
+	if w.Place != 0 {
+		if w.Place < 0 || w.Place > len(b.Appends) {
+			return fmt.Errorf("write record %c of %q: there is no append %d", w.Key.Space, w.Key.Owner, w.Place)
+		}
+		a := &b.Appends[w.Place-1]
+		value = binary.BigEndian.AppendUint64(bytes.Clone(value), a.N)
+		value = append(value, a.ID[:]...)
+	}
+	g.bytes += len(value)
+	return g.putRecord(w.Key, value, w.Expires)
 }
 
 // putRecord sets a record, or removes it if the value is nil or has expired already.

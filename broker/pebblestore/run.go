@@ -15,7 +15,7 @@ var errCorrupt = errors.New("stored value does not parse")
 // run collects what one group appends to one log of references (conversation, sent or inbox). It becomes one key, the id
 // of its first entry, and this value:
 //
-//	uvarint number of the first entry, 0 in a log without numbers
+//	uvarint number of the first entry that takes one, 0 in a log without numbers
 //	for each entry: its place
 //
 // A place is a uvarint of (clock of the id − clock of the one before)<<1, with 1 added if a byte with the kind follows.
@@ -31,13 +31,17 @@ type run struct {
 }
 
 func (r *run) add(id broker.MessageID, kind broker.MessageKind) (n uint64) {
+	next := uint64(0)
 	if r.head != nil {
-		r.head.n++
+		next = r.head.n + 1
+		if kind != broker.KindMembership {
+			r.head.n = next
+		}
 		r.head.last = id
 		n = r.head.n
 	}
 	if r.count == 0 {
-		r.firstN, r.first, r.clock = n, id, clockOf(id)
+		r.firstN, r.first, r.clock = next, id, clockOf(id)
 	}
 	r.count++
 	r.buf = appendPlace(r.buf, clockOf(id)-r.clock, kind)
@@ -82,10 +86,15 @@ func appendRun(dst []broker.Entry, first broker.MessageID, value []byte) ([]brok
 			return dst, errCorrupt
 		}
 		clock += delta
-		dst = append(dst, broker.Entry{N: n, ID: withClock(first, clock), Kind: kind})
-		if n != 0 {
+		e := broker.Entry{N: n, ID: withClock(first, clock), Kind: kind}
+		switch {
+		case n == 0:
+		case kind == broker.KindMembership:
+			e.N = n - 1
+		default:
 			n++
 		}
+		dst = append(dst, e)
 		b = rest
 	}
 	return dst, nil
@@ -98,10 +107,13 @@ func runHead(first broker.MessageID, value []byte) (head, error) {
 		return head{}, errCorrupt
 	}
 	clock, count := clockOf(first), uint64(0)
-	for b := value[w:]; len(b) > 0; count++ {
-		delta, _, rest := readPlace(b)
+	for b := value[w:]; len(b) > 0; {
+		delta, kind, rest := readPlace(b)
 		if rest == nil {
 			return head{}, errCorrupt
+		}
+		if kind != broker.KindMembership {
+			count++
 		}
 		clock += delta
 		b = rest

@@ -39,6 +39,7 @@ func open(t testing.TB, cfg pebblestore.Config, opts pebblestore.Options) *pebbl
 }
 
 func TestSuiteInMemory(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(testing.TB) storetest.Factory {
 		c := newClock()
 		fs := vfs.NewCrashableMem()
@@ -57,6 +58,7 @@ func TestSuiteInMemory(t *testing.T) {
 }
 
 func TestSuiteOnDisk(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t testing.TB) storetest.Factory {
 		dir := t.TempDir()
 		c := newClock()
@@ -72,6 +74,7 @@ func TestSuiteOnDisk(t *testing.T) {
 }
 
 func TestSuiteWithoutSync(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(testing.TB) storetest.Factory {
 		fs := vfs.NewMem()
 		return storetest.Factory{Open: func(t testing.TB) broker.Store {

@@ -110,12 +110,85 @@ func membershipIsNotSent(h *harness) {
 	change := h.send(broker.Append{App: app, Message: m})
 	b := h.commit(&broker.Batch{Appends: []broker.Append{toGroup("tom", "1", "team"), {App: app, Message: inGroup("tom", "2", "team")}}})
 	h.same("group", []broker.Entry{
-		{N: 1, ID: first.ID}, {N: 2, ID: change.ID, Kind: broker.KindMembership}, {N: 3, ID: b.Appends[0].ID}, {N: 4, ID: b.Appends[1].ID},
+		{N: 1, ID: first.ID}, {N: 1, ID: change.ID, Kind: broker.KindMembership}, {N: 2, ID: b.Appends[0].ID}, {N: 3, ID: b.Appends[1].ID},
 	}, h.all(logOf(broker.LogConversation, "team")))
 	h.same("sent", []broker.MessageID{first.ID, b.Appends[0].ID, b.Appends[1].ID}, idsOf(h.all(logOf(broker.LogSent, "tom"))))
 	h.same("app", []broker.Entry{{ID: first.ID}, {ID: change.ID, Kind: broker.KindMembership}, {ID: b.Appends[0].ID}, {ID: b.Appends[1].ID}},
 		h.all(logOf(broker.LogApp, "")))
 	h.same("kind", broker.KindMembership, h.messages(app, change.ID)[0].Kind)
+}
+
+func membershipTakesNoNumber(h *harness) {
+	change := func() broker.Append {
+		a := toGroup("tom", "change", "team")
+		a.Message.Kind = broker.KindMembership
+		return a
+	}
+	log := logOf(broker.LogConversation, "team")
+	var want []broker.Entry
+	n := uint64(0)
+	// Changes before the first message, alone, between messages, behind a restart, and in stretches of every kind.
+	for i, kinds := range []string{"c", "c", "cm", "m", "mcm", "ccc", "c", "mmcc", "c", "m"} {
+		b := &broker.Batch{}
+		for _, kind := range kinds {
+			if kind == 'c' {
+				b.Appends = append(b.Appends, change())
+			} else {
+				b.Appends = append(b.Appends, toGroup("tom", "m", "team"))
+			}
+		}
+		h.commit(b)
+		for j := range b.Appends {
+			a := &b.Appends[j]
+			if a.Message.Kind != broker.KindMembership {
+				n++
+			}
+			if a.N != n {
+				h.Fatalf("append %d of batch %d has number %d, not %d", j, i, a.N, n)
+			}
+			want = append(want, broker.Entry{N: n, ID: a.ID, Kind: a.Message.Kind})
+		}
+		h.same("group", want, h.all(log))
+		h.same("last", want[len(want)-1], h.last(log)[0])
+		if i%3 == 1 {
+			h.restart()
+		}
+	}
+}
+
+func requiredRecordDecides(h *harness) {
+	member := record(broker.SpaceMember, "team", "tom")
+	requiring := func(payload string) broker.Append {
+		a := withOnce(toGroup("tom", payload, "team"), payload, 0)
+		a.Require = member
+		return a
+	}
+	if a := h.send(requiring("1")); !a.Refused || a.Duplicate || !a.ID.IsZero() || a.N != 0 {
+		h.Fatalf("without the record: %+v", a)
+	}
+	for _, log := range []broker.LogID{logOf(broker.LogConversation, "team"), logOf(broker.LogSent, "tom"), logOf(broker.LogApp, "")} {
+		h.same(text("log %v", log), []broker.Entry{}, h.all(log))
+	}
+	h.same("once key of a refused append", [][]byte{nil}, h.get(onceKey("1")))
+	h.put(broker.Write{Key: member, Value: []byte{}})
+	if a := h.send(requiring("1")); a.Refused || a.N != 1 {
+		h.Fatalf("with the record: %+v", a)
+	}
+	// A batch appends before it writes; the next one sees the record gone.
+	b := &broker.Batch{Appends: []broker.Append{requiring("2")}, Writes: []broker.Write{{Key: member}}}
+	first, second := h.begin(b), &broker.Batch{Appends: []broker.Append{requiring("3")}}
+	then := h.begin(second)
+	for _, done := range []<-chan error{first, then} {
+		if err := h.await(done); err != nil {
+			h.Fatal(err)
+		}
+	}
+	if a, c := b.Appends[0], second.Appends[0]; a.Refused || a.N != 2 || !c.Refused {
+		h.Fatalf("around the removal: %+v, %+v", a, c)
+	}
+	if a := h.send(requiring("2")); !a.Duplicate || a.ID != b.Appends[0].ID {
+		h.Fatalf("a duplicate whose sender left since: %+v", a)
+	}
 }
 
 func messagesComeBack(h *harness) {

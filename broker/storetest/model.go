@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -58,7 +59,7 @@ func (m *model) apply(h *harness, b *broker.Batch, now int64) {
 		case w.Value == nil:
 			delete(m.records, w.Key)
 		default:
-			m.records[w.Key] = modelRecord{w.Value, w.Expires}
+			m.records[w.Key] = modelRecord{modelValue(b, w), w.Expires}
 		}
 	}
 	for _, d := range b.Deletes {
@@ -72,6 +73,15 @@ func (m *model) apply(h *harness, b *broker.Batch, now int64) {
 	}
 }
 
+// modelValue is the value of a write with its place.
+func modelValue(b *broker.Batch, w *broker.Write) []byte {
+	if w.Place == 0 {
+		return w.Value
+	}
+	a := &b.Appends[w.Place-1]
+	return append(binary.BigEndian.AppendUint64(bytes.Clone(w.Value), a.N), a.ID[:]...)
+}
+
 func (m *model) append(h *harness, a *broker.Append, now int64) {
 	h.Helper()
 	if a.Once.Space != 0 {
@@ -81,9 +91,17 @@ func (m *model) append(h *harness, a *broker.Append, now int64) {
 			}
 			return
 		}
+	}
+	if a.Require.Space != 0 && m.get(a.Require, now) == nil {
+		if !a.Refused || !a.ID.IsZero() {
+			h.Fatalf("append %+v requires what is not there", a)
+		}
+		return
+	}
+	if a.Once.Space != 0 {
 		m.records[a.Once] = modelRecord{bytes.Clone(a.ID[:]), a.OnceExpires}
 	}
-	if a.Duplicate || a.ID.Compare(m.last) <= 0 {
+	if a.Duplicate || a.Refused || a.ID.Compare(m.last) <= 0 {
 		h.Fatalf("append %+v after id %s", a, m.last)
 	}
 	m.last = a.ID
@@ -110,7 +128,9 @@ func (m *model) append(h *harness, a *broker.Append, now int64) {
 func (m *model) add(log broker.LogID, id broker.MessageID, kind broker.MessageKind, value []byte, numbered bool) uint64 {
 	e := broker.Entry{ID: id, Kind: kind, Value: value}
 	if numbered {
-		m.numbers[log]++
+		if kind != broker.KindMembership {
+			m.numbers[log]++
+		}
 		e.N = m.numbers[log]
 	}
 	m.logs[log] = append(m.logs[log], e)
@@ -136,7 +156,7 @@ func runModel(t *testing.T, newFactory func(t testing.TB) Factory) {
 	for _, seed := range []uint64{1, 2, 3, 42, 1416290728} {
 		t.Run(text("it does what a model does, seed %d", seed), func(t *testing.T) {
 			h := start(t, newFactory(t))
-			newPlayer(h, seed).play(60)
+			newPlayer(h, seed).play(45)
 		})
 	}
 }
@@ -169,14 +189,16 @@ func (p *player) play(rounds int) {
 			}
 			p.m.apply(p.harness, b, now)
 			for j := range b.Appends {
-				p.ids = append(p.ids, b.Appends[j].ID)
+				if !b.Appends[j].Refused {
+					p.ids = append(p.ids, b.Appends[j].ID)
+				}
 			}
 		}
 		p.compare()
 		if p.f.Advance != nil && p.IntN(10) == 0 {
 			p.f.Advance(20 * time.Minute)
 		}
-		if round%20 == 19 {
+		if round%15 == 14 {
 			p.restart()
 			p.compare()
 		}
@@ -200,6 +222,9 @@ func (p *player) batch() *broker.Batch {
 			w.Expires = p.now() + int64(p.IntN(60)*60_000) + 1
 		}
 		w.Have = []byte(text("%d", p.IntN(3)))
+		if place := p.IntN(3 * (1 + len(b.Appends))); w.Value != nil && place <= len(b.Appends) {
+			w.Place = place
+		}
 		b.Writes = append(b.Writes, w)
 	}
 	if len(p.ids) > 0 && p.IntN(6) == 0 {
@@ -233,6 +258,9 @@ func (p *player) append() broker.Append {
 		if p.f.Advance != nil {
 			a.OnceExpires = p.now() + 600_000
 		}
+	}
+	if a.Message.Group != "" && p.IntN(4) == 0 {
+		a.Require = record(broker.SpaceMember, string(a.Message.Group), string(p.peer()))
 	}
 	return a
 }

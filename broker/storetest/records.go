@@ -60,6 +60,28 @@ func conditionsHold(h *harness) {
 	h.same("values", [][]byte{v("c"), v("z")}, h.get(o, k))
 }
 
+func placesAreWritten(h *harness) {
+	k, l := record(broker.SpaceMember, "team", "bob"), record(broker.SpaceMember, "team", "eve")
+	h.send(toGroup("tom", "1", "team"))
+	b := h.commit(&broker.Batch{
+		Appends: []broker.Append{toGroup("tom", "2", "team"), toGroup("tom", "3", "team")},
+		Writes:  []broker.Write{{Key: k, Value: []byte("joined"), Place: 2}, {Key: l, Value: []byte{}, Place: 1, If: broker.IfAbsent}},
+	})
+	place := func(value string, a *broker.Append) []byte {
+		return append(binary.BigEndian.AppendUint64([]byte(value), a.N), a.ID[:]...)
+	}
+	want := [][]byte{place("joined", &b.Appends[1]), place("", &b.Appends[0])}
+	h.same("records", want, h.get(k, l))
+	h.same("numbers", []uint64{2, 3}, []uint64{b.Appends[0].N, b.Appends[1].N})
+	h.same("the caller's value", []byte("joined"), b.Writes[0].Value)
+	h.restart()
+	h.same("records after a restart", want, h.get(k, l))
+	c := h.put(broker.Write{Key: k, Value: []byte("x"), If: broker.IfEqual, Have: want[0]})
+	if c[0].Conflict {
+		h.Fatalf("compared with its place: %+v", c[0])
+	}
+}
+
 func conditionsUnderConcurrency(h *harness) {
 	const callers, each = 6, 25
 	k := record(broker.SpaceServer, "counter", "")

@@ -84,6 +84,10 @@ func (c *clientFlags) open(ctx context.Context, p *program, o openOptions) (*cli
 		ReconnectBackoff: autopaho.NewExponentialBackoff(200*time.Millisecond, 10*time.Second, time.Second, 1.6),
 		ConnectUsername:  string(app),
 		ConnectPacketBuilder: func(cp *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+			if cp.Properties == nil {
+				cp.Properties = &paho.ConnectProperties{}
+			}
+			cp.Properties.RequestProblemInfo = true // else acknowledgements tell neither ids nor reasons
 			cp.PasswordFlag = true
 			var err error
 			cp.Password, err = s.password(o)

@@ -37,6 +37,7 @@ type program struct {
 	environ        []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	began          bool // the arguments were fit to begin with
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
@@ -50,10 +51,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitDone
 	}
 	fmt.Fprintf(p.stderr, "kith: %v\n", err) //nolint:errcheck // there is nobody else to tell
-	if _, settings := errors.AsType[configs.Problems](err); settings {
-		return exitUsage
-	}
-	if _, usage := errors.AsType[usageError](err); usage {
+	_, settings := errors.AsType[configs.Problems](err)
+	_, usage := errors.AsType[usageError](err)
+	if settings || usage || !p.began {
 		return exitUsage
 	}
 	return exitFailed

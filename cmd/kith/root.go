@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 )
 
@@ -22,17 +24,15 @@ Exit codes: 0 done; 1 it did not work; 2 wrong arguments or settings.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see %s --help", err, cmd.CommandPath())
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newServe(p), newCheck(p), newSign(p), newSend(p), newTail(p), newChat(p), newSettingsHelp(), newVersion(p))
 	for _, c := range root.Commands() {
-		if args := c.Args; args != nil {
-			c.Args = func(cmd *cobra.Command, given []string) error {
-				if err := args(cmd, given); err != nil {
-					return usagef("%w; see %s --help", err, cmd.CommandPath())
-				}
-				return nil
+		if work := c.RunE; work != nil {
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				p.began = true
+				return work(cmd, args)
 			}
 		}
 	}

@@ -17,6 +17,7 @@ func newTail(p *program) *cobra.Command {
 	var peer string
 	var watch []string
 	var asJSON bool
+	var most int
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Print a peer's messages and events as they come",
@@ -24,6 +25,7 @@ func newTail(p *program) *cobra.Command {
 that device, then what comes, until Ctrl-C. What it printed counts as received by that device. It reconnects by itself.`,
 		Example: `  kith tail --peer bob
   kith tail --peer bob --watch alice,carol
+  kith tail --peer bob --count 1
   kith tail --peer bob --json | jq -r 'select(.kind == "message") | .message'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,29 +37,47 @@ that device, then what comes, until Ctrl-C. What it printed counts as received b
 			if asJSON {
 				print = printJSON
 			}
-			return p.tail(cmd.Context(), &flags, peer, peers, print)
+			if most < 0 {
+				return usagef("--count is not negative")
+			}
+			return p.tail(cmd.Context(), &flags, peer, peers, tailOutput{p.stdout, print, most})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&peer, "peer", "", "the `peer` whose messages are printed")
 	f.StringSliceVar(&watch, "watch", nil, "`peers` whose presence is printed")
 	f.BoolVar(&asJSON, "json", false, "one JSON object a line")
+	f.IntVar(&most, "count", 0, "end after so `many` messages; 0: never")
 	flags.add(cmd, "tail")
 	markRequired(cmd, "peer")
 	return cmd
 }
 
-func (p *program) tail(ctx context.Context, flags *clientFlags, peer string, watch []broker.PeerID, print func(io.Writer, *arrival) error) error {
-	failed := make(chan error, 1)
+// tailOutput is where tail prints, how, and how many messages; 0: all.
+type tailOutput struct {
+	w     io.Writer
+	print func(io.Writer, *arrival) error
+	most  int
+}
+
+func (p *program) tail(ctx context.Context, flags *clientFlags, peer string, watch []broker.PeerID, out tailOutput) error {
+	done := make(chan error, 1) // nil: enough was printed
+	messages := 0
 	c, err := flags.open(ctx, p, openOptions{
 		peer: peer, keep: true, watch: func() []broker.PeerID { return watch },
 		arrived: func(m *paho.Publish) {
 			a, ok := readArrival(m)
-			if !ok {
+			if !ok || out.most > 0 && messages == out.most {
 				return
 			}
-			if err := print(p.stdout, &a); err != nil {
-				notifyError(failed, err)
+			if err := out.print(out.w, &a); err != nil {
+				notifyError(done, err)
+			}
+			if a.Kind == "message" {
+				messages++
+			}
+			if messages == out.most && out.most > 0 {
+				notifyError(done, nil)
 			}
 		},
 		down: func() { fmt.Fprintln(p.stderr, "kith: connection lost; reconnecting") }, //nolint:errcheck // a courtesy
@@ -71,7 +91,7 @@ func (p *program) tail(ctx context.Context, flags *clientFlags, peer string, wat
 		return nil
 	case err := <-c.ended:
 		return err
-	case err := <-failed:
+	case err := <-done:
 		return err
 	}
 }
