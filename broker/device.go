@@ -24,11 +24,12 @@ type deviceRecord struct {
 
 // mqttPart is the MQTT session state that outlives a connection (MQTT 5, 4.1).
 type mqttPart struct {
-	Subs     []ownSub  `json:"subs,omitempty"`
-	Presence []ownSub  `json:"presence,omitempty"`
-	Stopped  []string  `json:"stopped,omitempty"`
-	Sent     []sentLog `json:"sent,omitempty"`     // how far each log was sent
-	Releases []uint16  `json:"releases,omitempty"` // publishes of QoS 2 that await PUBREL
+	Subs     []ownSub       `json:"subs,omitempty"`
+	Presence []ownSub       `json:"presence,omitempty"`
+	Stopped  []string       `json:"stopped,omitempty"`
+	Topics   []Subscription `json:"topics,omitempty"`   // of {app}/topic/
+	Sent     []sentLog      `json:"sent,omitempty"`     // how far each log was sent
+	Releases []uint16       `json:"releases,omitempty"` // publishes of QoS 2 that await PUBREL
 }
 
 type sentLog struct {

@@ -123,7 +123,7 @@ func (s *Session) snapshot(how EndReason, _ *Session) *deviceRecord {
 }
 
 func (s *Session) mqttPart() *mqttPart {
-	m := &mqttPart{Subs: s.subs, Stopped: s.stopped, Releases: slices.Sorted(maps.Keys(s.in.releases))}
+	m := &mqttPart{Subs: s.subs, Topics: s.topics, Stopped: s.stopped, Releases: slices.Sorted(maps.Keys(s.in.releases))}
 	for _, w := range s.watch {
 		if w.sub != nil {
 			m.Presence = append(m.Presence, *w.sub)
@@ -150,7 +150,7 @@ func (s *Session) settled() []logState {
 // restore gives a resumed MQTT session what it was promised: subscriptions, packet identifiers, deliveries to be sent again.
 func (s *Session) restore(rec *deviceRecord) {
 	m := rec.MQTT
-	s.subs, s.stopped = slices.Clone(m.Subs), slices.Clone(m.Stopped)
+	s.subs, s.stopped, s.topics = slices.Clone(m.Subs), slices.Clone(m.Stopped), slices.Clone(m.Topics)
 	for _, sub := range m.Presence {
 		s.watchEntry(PeerID(parseTopic(s.app.id, sub.Filter).first)).sub = &sub
 	}

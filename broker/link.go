@@ -99,6 +99,7 @@ type OpenRequest struct {
 	Transport      string // "tcp", "tls", "ws" or "wss", for status
 	Will           *Publish
 	WillDelay      time.Duration
+	WillExpiry     time.Duration // the will's message expiry, from when it is published; 0: none
 }
 
 // Subscription is one filter of a SUBSCRIBE.

@@ -93,7 +93,7 @@ func (b *Broker) admit(ctx context.Context, r *OpenRequest, link Link) (*Session
 		if err := s.checkPublish(cfg, w, t, parseTopic(a.id, t)); err != nil {
 			return nil, nil, err
 		}
-		s.will = w
+		s.will, s.willExpiry = w, r.WillExpiry
 	}
 	return s, &pw, nil
 }

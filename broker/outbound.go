@@ -50,6 +50,7 @@ type logState struct {
 	behind bool     // entries up to head must be read from the log
 	more   bool     // behind, and changes of members may follow the last number
 	held   bool     // delivery was stopped by UNSUBSCRIBE or the receive mode
+	waited uint64   // up to this number entries waited when the session opened
 	gap    gap      // what is passed over because more waited than the queue keeps
 }
 

@@ -17,7 +17,7 @@ func (s *Session) Next(out []Out) []Out {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := &s.out
-	if !o.started {
+	if !o.started || s.ended {
 		return out
 	}
 	for {
@@ -46,13 +46,15 @@ func (s *Session) Next(out []Out) []Out {
 	}
 }
 
-func (o *outbound) nextBehind() *logState {
+// nextBehind returns the log to be read next: the one that is furthest behind in time, so that what waited in several logs
+// comes roughly in the order in which it was accepted.
+func (o *outbound) nextBehind() (next *logState) {
 	for _, l := range o.logs {
-		if l.behind && !l.held {
-			return l
+		if l.behind && !l.held && (next == nil || l.loaded.ID.Compare(next.loaded.ID) < 0) {
+			next = l
 		}
 	}
-	return nil
+	return next
 }
 
 // load reads the next page of a log into pending. It unlocks s.mu while it reads, and reports whether it got anywhere.
@@ -206,7 +208,7 @@ func (s *Session) render(it *item, now int64) (Out, verdict) {
 	if own && m.Device == s.device && !slices.Contains(m.To, s.peer) {
 		return Out{}, renderSkip // the sending device's own copy
 	}
-	next := Out{Kind: OutMessage, Message: m, ID: it.at.ID, Offline: it.at.ID.Time() < s.since, Assigned: now}
+	next := Out{Kind: OutMessage, Message: m, ID: it.at.ID, Offline: it.at.N <= it.log.waited, Assigned: now}
 	if m.Group == "" {
 		next.To = s.peer
 		if own && !slices.Contains(m.To, s.peer) {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -9,25 +10,26 @@ import (
 
 // Session is a peer connected on one device: opened by Broker.Open, over with End.
 type Session struct {
-	b         *Broker
-	app       *app
-	peer      PeerID
-	device    DeviceID
-	link      Link
-	clientID  string
-	remote    string
-	transport string
-	version   byte
-	mode      receiveMode
-	envelope  bool
-	super     bool
-	persisted bool // its MQTT session outlives the connection: subscriptions and packet identifiers are kept
-	since     int64
-	maxPacket uint32
-	will      *Publish
-	willDelay time.Duration
-	far       *furthest     // shared by the peer's sessions
-	gone      chan struct{} // closed when the session ended
+	b          *Broker
+	app        *app
+	peer       PeerID
+	device     DeviceID
+	link       Link
+	clientID   string
+	remote     string
+	transport  string
+	version    byte
+	mode       receiveMode
+	envelope   bool
+	super      bool
+	persisted  bool // its MQTT session outlives the connection: subscriptions and packet identifiers are kept
+	since      int64
+	maxPacket  uint32
+	will       *Publish
+	willDelay  time.Duration
+	willExpiry time.Duration
+	far        *furthest     // shared by the peer's sessions
+	gone       chan struct{} // closed when the session ended
 
 	mu       sync.Mutex
 	ended    bool
@@ -35,7 +37,8 @@ type Session struct {
 	watch    map[PeerID]*watched
 	groups   map[GroupID]bool // the peer's groups; true for an open one
 	subs     []ownSub
-	stopped  []string // filters of one's own whose delivery UNSUBSCRIBE stopped
+	topics   []Subscription // of {app}/topic/, served by the topic router
+	stopped  []string       // filters of one's own whose delivery UNSUBSCRIBE stopped
 	in       inbound
 	out      outbound
 	absent   MessageID       // receive none: what was absent before it stays so
@@ -67,6 +70,13 @@ func (s *Session) Device() DeviceID { return s.device }
 
 // ClientID returns the client id as presented.
 func (s *Session) ClientID() string { return s.clientID }
+
+// TopicSubscriptions returns the session's subscriptions under {app}/topic/: those of a resumed session are to be entered again.
+func (s *Session) TopicSubscriptions() []Subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.topics)
+}
 
 func (s *Session) key() peerKey { return peerKey{s.app.id, s.peer} }
 

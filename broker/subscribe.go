@@ -79,6 +79,9 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription, proof *Wat
 		watchErr = s.allowWatches(ctx, cfg, watches, proof)
 	}
 	for i := range subs {
+		if topics[i] {
+			s.addTopicSub(&subs[i])
+		}
 		if errs[i] != nil || topics[i] {
 			continue
 		}
@@ -91,12 +94,7 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription, proof *Wat
 			s.addPresenceSub(PeerID(parsed.first), &subs[i])
 		}
 	}
-	for i, err := range errs {
-		if err != nil {
-			s.b.counters.refuse(err.Code)
-			s.b.log.Info("subscription refused", "app", s.app.id, "peer", s.peer, "filter", clip(subs[i].Filter), "code", err.Code)
-		}
-	}
+	s.countRefused(errs)
 	s.link.Wake()
 	return errs, topics
 }
@@ -164,6 +162,31 @@ func (s *Session) addOwnSub(sub *Subscription) *Error {
 	return nil
 }
 
+// addTopicSub remembers a subscription that the topic router serves, for the session's next connection.
+func (s *Session) addTopicSub(sub *Subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.topics, func(o Subscription) bool { return o.Filter == sub.Filter }); i >= 0 {
+		s.topics[i] = *sub
+	} else {
+		s.topics = append(s.topics, *sub) // bounded by the router
+	}
+}
+
+// countRefused counts what was refused of one SUBSCRIBE, and logs it once.
+func (s *Session) countRefused(errs []*Error) {
+	n, last := 0, Code(0)
+	for _, err := range errs {
+		if err != nil {
+			s.b.counters.refuse(err.Code)
+			n, last = n+1, err.Code
+		}
+	}
+	if n > 0 {
+		s.b.log.Info("subscriptions refused", "app", s.app.id, "peer", s.peer, "count", n, "code", last)
+	}
+}
+
 // resume lets the pump try again what was held.
 func (s *Session) resume() {
 	for _, l := range s.out.logs {
@@ -181,7 +204,9 @@ func (s *Session) Unsubscribe(filters []string) (existed []bool) {
 	for i, f := range filters {
 		kind, watch, err := s.checkFilter(s.app.cfg.Load(), f)
 		switch {
-		case err != nil || kind == topicFree:
+		case err != nil:
+		case kind == topicFree:
+			s.removeTopicSub(f)
 		case kind == topicPresence:
 			existed[i] = s.removePresenceSub(watch)
 		default:
@@ -189,6 +214,12 @@ func (s *Session) Unsubscribe(filters []string) (existed []bool) {
 		}
 	}
 	return existed
+}
+
+func (s *Session) removeTopicSub(filter string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.topics = slices.DeleteFunc(s.topics, func(o Subscription) bool { return o.Filter == filter })
 }
 
 func (s *Session) removeOwnSub(filter string) (existed bool) {

@@ -15,7 +15,8 @@ type storedWill struct {
 	Peer        PeerID   `json:"peer"`
 	Device      DeviceID `json:"device"`
 	Address     string   `json:"address"`
-	Delay       int64    `json:"delay,omitempty"` // milliseconds
+	Delay       int64    `json:"delay,omitempty"`  // milliseconds
+	Expiry      int64    `json:"expiry,omitempty"` // milliseconds
 	Will        Publish  `json:"will"`
 }
 
@@ -26,7 +27,7 @@ func (s *Session) willKey() Key {
 }
 
 func encodeWill(s *Session) []byte {
-	return mustJSON(storedWill{s.b.incarnation, s.peer, s.device, s.remote, s.willDelay.Milliseconds(), *s.will})
+	return mustJSON(storedWill{s.b.incarnation, s.peer, s.device, s.remote, s.willDelay.Milliseconds(), s.willExpiry.Milliseconds(), *s.will})
 }
 
 func (s *Session) forgetWill() {
@@ -64,20 +65,23 @@ func (s *Session) successor() *Session {
 
 // fireWill publishes the will as the session's own message; the gate was passed at open.
 func (s *Session) fireWill() {
-	b, p := s.b, s.will
+	b, p := s.b, *s.will
+	if s.willExpiry > 0 {
+		p.Props.Expires = b.now().Add(s.willExpiry).UnixMilli()
+	}
 	parsed := parseTopic(s.app.id, string(p.Topic))
 	if s.successor() == nil {
 		s.forgetWill()
 	}
 	if parsed.kind == topicFree {
 		if b.topics != nil {
-			if err := b.topics.Publish(s, s.app.id, p); err != nil {
+			if err := b.topics.Publish(s, s.app.id, &p); err != nil {
 				b.log.Warn("will could not be published", "app", s.app.id, "peer", s.peer, "err", err)
 			}
 		}
 		return
 	}
-	m := s.message(p, parsed)
+	m := s.message(&p, parsed)
 	m.Device = "" // every device of the sender may hear of it
 	if p.QoS == 0 || p.Transient {
 		m.Transient, m.ID = true, b.ids.Next()
@@ -123,6 +127,7 @@ func (b *Broker) publishLeftWill(a *app, w *storedWill) {
 	s := &Session{
 		b: b, app: a, peer: w.Peer, device: w.Device, clientID: string(w.Peer) + "/" + string(w.Device),
 		remote: w.Address, will: &w.Will, willDelay: time.Duration(w.Delay) * time.Millisecond, expiry: time.Duration(w.Delay) * time.Millisecond,
+		willExpiry: time.Duration(w.Expiry) * time.Millisecond,
 	}
 	s.publishWill(EndLost)
 }

@@ -44,6 +44,7 @@ func (h *authHook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) boo
 		Transport:      string(c.transport),
 		Will:           o.will,
 		WillDelay:      seconds(pk.Connect.WillProperties.WillDelayInterval),
+		WillExpiry:     seconds(pk.Connect.WillProperties.MessageExpiryInterval),
 	}
 	if o.version == 5 {
 		o.request.Expiry = seconds(pk.Properties.SessionExpiryInterval)

@@ -197,7 +197,7 @@ func (o *opening) check(body []byte) error {
 			if passed(o.will, &list); list.fault != nil {
 				return list.fault
 			}
-			o.will.Props.Expires = 0 // it would count from the will's publication, which is not known yet
+			o.will.Props.Expires = 0 // counts from when the will is published: OpenRequest.WillExpiry
 		}
 		o.will.Topic = bytes.Clone(f.text())
 		o.will.Payload = bytes.Clone(f.bin())
