@@ -44,9 +44,11 @@ type Broker struct {
 	groups  [shardCount]groupShard
 	opening [openingLocks]sync.Mutex // one device's opens are taken one at a time
 
-	dirty    dirtySet
-	counters counters
-	stopped  atomic.Bool
+	dirty dirtySet
+	// stagedPool holds batches between uses: a busy session stages one with every read.
+	stagedPool sync.Pool
+	counters   counters
+	stopped    atomic.Bool
 }
 
 // app is a tenant at work; its settings are swapped as a whole.
@@ -76,6 +78,7 @@ func New(o Options) (*Broker, error) {
 	}
 	b.started = b.now().UnixMilli()
 	b.ids = NewIDClock(rand.Uint32(), MessageID{}, b.now) //nolint:gosec // tells nodes apart, no secret
+	b.stagedPool.New = func() any { return &staged{} }
 	b.dirty.wake = make(chan struct{}, 1)
 	b.apps.Store(&map[AppID]*app{})
 	b.SetApps(o.Apps)

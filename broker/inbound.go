@@ -34,6 +34,9 @@ type inbound struct {
 	heldSince   time.Time
 	limiter     *rate.Limiter
 	limits      RateConfig // of limiter
+	// topic and parsed are those of the last publish, which the next often repeats. They belong to the goroutine that calls Publish.
+	topic  string
+	parsed topic
 }
 
 // pendingAck answers one publish when its turn has come.
@@ -92,7 +95,7 @@ func (s *Session) drainAcks() {
 func (s *Session) stage(a Append, ack pendingAck) {
 	in := &s.in
 	if in.staged == nil {
-		in.staged = &staged{}
+		in.staged = s.b.stagedPool.Get().(*staged) //nolint:forcetypeassert // the pool holds nothing else
 	}
 	in.staged.batch.Appends = append(in.staged.batch.Appends, a)
 	in.staged.acks = append(in.staged.acks, in.first+uint64(in.acks.len()))
@@ -117,6 +120,13 @@ func (s *Session) Submit() {
 	if ready {
 		s.link.Wake()
 	}
+}
+
+// recycle gives the batch back once nothing refers to it.
+func (b *Broker) recycle(st *staged) {
+	clear(st.batch.Appends)
+	st.batch.Appends, st.acks, st.again = st.batch.Appends[:0], st.acks[:0], false
+	b.stagedPool.Put(st)
 }
 
 func (s *Session) submit(st *staged) {
@@ -195,6 +205,7 @@ func (s *Session) committed(st *staged, err error) {
 		wake = append(wake, s)
 	}
 	wakeAll(wake)
+	b.recycle(st)
 }
 
 // refuseLate refuses a message whose sender was kicked before it got its place in the log. s.mu is held.

@@ -35,6 +35,7 @@ type Message struct {
 	Transient    bool
 	FromIP       string // empty when unknown
 	openGroup    bool
+	one          [1]PeerID // what To refers to for the usual single receiver
 }
 
 // Properties are the MQTT 5 publish properties that pass through from sender to receiver (spec 5).

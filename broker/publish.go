@@ -24,8 +24,11 @@ func (s *Session) Publish(p *Publish) {
 	if p.QoS == 2 && s.answeredBefore(p.Tag) {
 		return
 	}
-	t := string(p.Topic)
-	parsed := parseTopic(s.app.id, t)
+	if string(p.Topic) != s.in.topic {
+		s.in.topic = string(p.Topic)
+		s.in.parsed = parseTopic(s.app.id, s.in.topic)
+	}
+	t, parsed := s.in.topic, s.in.parsed
 	if parsed.kind == topicRequest {
 		s.request(p, parsed)
 		return
@@ -250,7 +253,8 @@ func (s *Session) message(p *Publish, parsed topic) *Message {
 		return m
 	}
 	to := PeerID(parsed.first)
-	m.To = []PeerID{to}
+	m.one[0] = to
+	m.To = m.one[:]
 	m.Conversation = s.conversationWith(to)
 	return m
 }
