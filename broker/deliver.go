@@ -105,7 +105,7 @@ func (s *Session) offerTransient(m *Message) bool {
 	}
 	next.SubIDs = g.ids
 	if s.envelope {
-		next.Payload, next.Wrapped = wrap(m, m.ID, false), true
+		next.Payload, next.Wrapped = m.envelope(), true
 	}
 	if s.maxPacket != 0 && s.packetSize(&next) > int(s.maxPacket) {
 		return false

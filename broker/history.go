@@ -35,8 +35,13 @@ func (b *Broker) history(ctx context.Context, app AppID, q HistoryQuery, keep fu
 	}
 	logs := historyLogs(app, &q)
 	var found []*Message
-	for scanned := 0; len(found) <= q.Limit && scanned < maxHistoryScan; {
-		ids, last, err := b.mergedIDs(ctx, logs, r)
+	var last MessageID // scanned
+	for scanned := 0; len(found) <= q.Limit; {
+		if scanned >= maxHistoryScan {
+			page.Next = last // of a page ended early: the next one goes on from here
+			break
+		}
+		ids, end, err := b.mergedIDs(ctx, logs, r)
 		if err != nil {
 			return page, err
 		}
@@ -56,7 +61,7 @@ func (b *Broker) history(ctx context.Context, app AppID, q HistoryQuery, keep fu
 		if len(ids) < r.Limit {
 			break
 		}
-		if r.Reverse {
+		if last = end; r.Reverse {
 			r.Before = last
 		} else {
 			r.After = last

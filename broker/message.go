@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -35,7 +36,14 @@ type Message struct {
 	Transient    bool
 	FromIP       string // empty when unknown
 	openGroup    bool
+	shared       atomic.Pointer[sharedForms]
 	one          [1]PeerID // what To refers to for the usual single receiver
+}
+
+// sharedForms are a message's encoded forms that many sessions send.
+type sharedForms struct {
+	frames   [FrameSlots]atomic.Pointer[Frame]
+	envelope atomic.Pointer[[]byte]
 }
 
 // Properties are the MQTT 5 publish properties that pass through from sender to receiver (spec 5).

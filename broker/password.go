@@ -79,14 +79,14 @@ func decodeObject(raw []byte, v any) error {
 }
 
 // parsePeerList checks a list of peer ids: at most limit (4113), each of the form, none empty or repeated (4114).
-func parsePeerList(field string, ids []string, limit int) ([]PeerID, *Error) {
+func parsePeerList[T ~string](field string, ids []T, limit int) ([]PeerID, *Error) {
 	if len(ids) > limit {
 		return nil, Errorf(LimitExceeded, "%s holds %d ids, at most %d are allowed", field, len(ids), limit)
 	}
 	peers := make([]PeerID, 0, len(ids))
 	seen := make(map[PeerID]struct{}, len(ids))
 	for _, s := range ids {
-		p, ok := ParsePeerID(s)
+		p, ok := ParsePeerID(string(s))
 		if !ok {
 			return nil, Errorf(Malformed, "%s holds an id that is not of a peer's form", field)
 		}

@@ -225,12 +225,19 @@ func (s *Session) render(it *item, now int64) (Out, verdict) {
 	next.QoS = min(m.QoS, g.qos)
 	next.SubIDs = g.ids
 	if s.envelope {
-		next.Payload, next.Wrapped = wrap(m, next.ID, next.Offline), true
+		next.Payload, next.Wrapped = s.wrapped(m, &next), true
 	}
 	if s.maxPacket != 0 && s.packetSize(&next) > int(s.maxPacket) {
 		return Out{}, renderMiss
 	}
 	return next, renderSend
+}
+
+func (s *Session) wrapped(m *Message, o *Out) []byte {
+	if o.Offline {
+		return wrap(m, o.ID, true)
+	}
+	return m.envelope()
 }
 
 // packetSize bounds the size of a delivery's packet from above.

@@ -218,7 +218,7 @@ func TestTopicAlias(t *testing.T) {
 func TestEncodeAgainstEngine(t *testing.T) {
 	sent := testID.Time()
 	ts := strconv.FormatInt(sent, 10)
-	message := func(m broker.Message) *broker.Message {
+	message := func(m *broker.Message) *broker.Message {
 		m.ID = testID
 		if m.From == "" {
 			m.From = "alice"
@@ -226,9 +226,9 @@ func TestEncodeAgainstEngine(t *testing.T) {
 		if m.Payload == nil {
 			m.Payload = []byte("hello")
 		}
-		return &m
+		return m
 	}
-	long := message(broker.Message{To: []broker.PeerID{"bob"}, Payload: bytes.Repeat([]byte("x"), 5120)})
+	long := message(&broker.Message{To: []broker.PeerID{"bob"}, Payload: bytes.Repeat([]byte("x"), 5120)})
 	type user = packets.UserProperty
 	head := func(kind, qos byte) packets.FixedHeader { return packets.FixedHeader{Type: kind, Qos: qos} }
 	for name, c := range map[string]struct {
@@ -248,7 +248,7 @@ func TestEncodeAgainstEngine(t *testing.T) {
 		"pubcomp unknown": {broker.Out{Kind: broker.OutComplete, Tag: 9, Unknown: true},
 			packets.Packet{FixedHeader: head(packets.Pubcomp, 0), PacketID: 9, ReasonCode: 0x92}},
 		"pubrel": {broker.Out{Kind: broker.OutRelease, Tag: 10}, packets.Packet{FixedHeader: head(packets.Pubrel, 1), PacketID: 10}},
-		"direct": {broker.Out{Kind: broker.OutMessage, Tag: 1, QoS: 1, To: "bob", Message: message(broker.Message{To: []broker.PeerID{"bob"}})}, packets.Packet{
+		"direct": {broker.Out{Kind: broker.OutMessage, Tag: 1, QoS: 1, To: "bob", Message: message(&broker.Message{To: []broker.PeerID{"bob"}})}, packets.Packet{
 			FixedHeader: head(packets.Publish, 1), PacketID: 1, TopicName: "demo/peer/bob/alice", Payload: []byte("hello"),
 			Properties: packets.Properties{User: []user{{Key: "id", Val: testID.String()}, {Key: "ts", Val: ts}}},
 		}},
@@ -257,7 +257,7 @@ func TestEncodeAgainstEngine(t *testing.T) {
 			Properties: packets.Properties{User: []user{{Key: "id", Val: testID.String()}, {Key: "ts", Val: ts}}},
 		}},
 		"group, again, offline": {broker.Out{Kind: broker.OutMessage, Tag: 2, QoS: 2, Dup: true, Offline: true, SubIDs: []uint32{1, 268435455},
-			Message: message(broker.Message{Group: "room", Transient: true})}, packets.Packet{
+			Message: message(&broker.Message{Group: "room", Transient: true})}, packets.Packet{
 			FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 2, Dup: true}, PacketID: 2, TopicName: "demo/group/room/alice", Payload: []byte("hello"),
 			Properties: packets.Properties{
 				User:                   []user{{Key: "id", Val: testID.String()}, {Key: "ts", Val: ts}, {Key: "offline", Val: "true"}, {Key: "transient", Val: "true"}},
@@ -265,7 +265,7 @@ func TestEncodeAgainstEngine(t *testing.T) {
 			},
 		}},
 		"to several, wrapped, with properties": {broker.Out{Kind: broker.OutMessage, To: "bob", Wrapped: true, Payload: []byte("{}"), Assigned: 1000,
-			Message: message(broker.Message{
+			Message: message(&broker.Message{
 				To: []broker.PeerID{"bob", "carol"}, Conversation: "c0ffee",
 				Props: broker.Properties{
 					ContentType: "text/plain", ResponseTopic: "demo/event/alice/r", CorrelationData: []byte{0}, TextFormat: true, Expires: 3500,

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strconv"
 	"time"
@@ -40,7 +41,11 @@ func (e *encoder) out(s *scratch, o *broker.Out) bool {
 		s.buf = e.short(s.buf, packets.Pubrel<<4|2, o) // [MQTT-3.6.1-1]
 		return true
 	case broker.OutMessage:
-		e.message(s, o)
+		if !shareable(o) {
+			e.message(s, o)
+		} else {
+			e.shared(s, o)
+		}
 	case broker.OutPublish:
 		e.publish(s, o)
 	}
@@ -87,6 +92,38 @@ func (e *encoder) ack(s *scratch, o *broker.Out) []byte {
 		return append(appendU16(append(s.buf, first, 3), int(o.Tag)), code)
 	}
 	return appendU16(append(s.buf, first, 2), int(o.Tag))
+}
+
+// shareable reports whether the packet of o is the same for every member of its group, but for the packet identifier.
+func shareable(o *broker.Out) bool {
+	return o.Message.Group != "" && !o.Offline && !o.Dup && !o.Retain && len(o.SubIDs) == 0 && o.Message.Props.Expires == 0
+}
+
+// shared appends the PUBLISH of a group message, encoded once for each version, QoS and format.
+func (e *encoder) shared(s *scratch, o *broker.Out) {
+	slot := int(o.QoS)
+	if e.v5 {
+		slot += 3
+	}
+	if o.Wrapped {
+		slot += 6
+	}
+	start := len(s.buf)
+	if f := o.Message.Frame(slot); f != nil {
+		s.buf = append(s.buf, f.Bytes...)
+		if f.Tag != 0 {
+			binary.BigEndian.PutUint16(s.buf[start+f.Tag:], o.Tag)
+		}
+		return
+	}
+	e.message(s, o)
+	f := &broker.Frame{Bytes: bytes.Clone(s.buf[start:])}
+	if o.QoS > 0 {
+		_, used := binary.Uvarint(f.Bytes[1:])
+		topic := 1 + used
+		f.Tag = topic + 2 + int(binary.BigEndian.Uint16(f.Bytes[topic:]))
+	}
+	o.Message.KeepFrame(slot, f)
 }
 
 // message appends the PUBLISH of a message.

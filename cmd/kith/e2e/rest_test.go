@@ -56,7 +56,7 @@ type page struct {
 	MessageID    string `json:"message_id"`
 	TS           int64
 	Conversation string
-	Online       bool
+	Online       any
 	Waiting      int
 	Sessions     []struct {
 		Device, Protocol, Address string
