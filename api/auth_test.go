@@ -14,7 +14,7 @@ import (
 
 func TestNobodyIsTold401AndHowToLogIn(t *testing.T) {
 	s := start(t)
-	for _, path := range []string{"/v1/apps/demo/messages", "/v1/apps/no-such-app/messages", "/v1/apps", "/v1/stats", "/metrics"} {
+	for _, path := range []string{"/v1/apps/demo/messages", "/v1/apps/no-such-app/messages", "/v1/apps", "/v1/stats", "/v1/nodes", "/metrics"} {
 		challenges := s.call("", "GET", path, nil).refused(401, 4118).Header().Values("WWW-Authenticate")
 		if len(challenges) != 2 || !strings.HasPrefix(challenges[0], "Basic ") || !strings.HasPrefix(challenges[1], "Bearer ") {
 			t.Errorf("%s: challenges %q", path, challenges)
@@ -84,6 +84,15 @@ func TestRolesMayDoWhatTheSpecSays(t *testing.T) {
 		{operator, "DELETE", "/peers/bob/sessions/phone", nil},
 		{operator, "PUT", "/bans/bob", nil},
 		{operator, "DELETE", "/bans/bob", nil},
+		{viewer, "GET", "/groups", nil},
+		{viewer, "GET", "/groups/g", nil},
+		{viewer, "GET", "/groups/g/members", nil},
+		{operator, "POST", "/groups", sendBody{"id": "g"}},
+		{operator, "PATCH", "/groups/g", sendBody{"name": "x"}},
+		{operator, "PUT", "/groups/g/members/bob", nil},
+		{operator, "DELETE", "/groups/g/members/bob", nil},
+		{admin, "DELETE", "/groups/g", nil},
+		{admin, "DELETE", "/peers/bob", nil},
 		{admin, "DELETE", "/messages/" + id(), nil},
 		{admin, "POST", "/signatures", sendBody{"peer": "1"}},
 	} {

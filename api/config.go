@@ -43,7 +43,7 @@ type Role string
 // The roles of spec 11.
 const (
 	RoleViewer   Role = "viewer"   // read
-	RoleOperator Role = "operator" // also send, kick, ban and empty queues
+	RoleOperator Role = "operator" // also send, kick, ban, empty queues, make and change groups
 	RoleAdmin    Role = "admin"    // everything
 )
 

@@ -15,6 +15,9 @@ const (
 	peerList    listKind = 'p'
 	banList     listKind = 'b'
 	appList     listKind = 'a'
+	groupList   listKind = 'g'
+	memberList  listKind = 'u'
+	nodeList    listKind = 'n'
 )
 
 // cursor makes the opaque text of a place in a list.
@@ -45,6 +48,19 @@ func (k listKind) lastPeer(cursor string) (broker.PeerID, error) {
 		return "", malformed("cursor is not one that this list gave out")
 	}
 	return peer, nil
+}
+
+// lastGroup is last for lists in the order of group ids.
+func (k listKind) lastGroup(cursor string) (broker.GroupID, error) {
+	last, err := k.last(cursor)
+	if err != nil || last == "" {
+		return "", err
+	}
+	group, ok := broker.ParseGroupID(last)
+	if !ok {
+		return "", malformed("cursor is not one that this list gave out")
+	}
+	return group, nil
 }
 
 // PageQuery is the part of a query that pages through a list.

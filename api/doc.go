@@ -1,4 +1,4 @@
-// Package api is Kith over HTTP (spec 11): history, sending, peers, bans and signatures under /v1, health, metrics, the
+// Package api is Kith over HTTP (spec 11): history, sending, peers, groups, bans and signatures under /v1, health, metrics, the
 // OpenAPI document, and the place where MQTT over WebSocket is mounted.
 //
 // # Who may call

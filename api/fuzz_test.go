@@ -14,12 +14,15 @@ func FuzzRequestBody(f *testing.F) {
 		{"POST", "/v1/apps/demo/peers/status"},
 		{"POST", "/v1/apps/demo/signatures"},
 		{"PUT", "/v1/apps/demo/bans/mallory"},
+		{"POST", "/v1/apps/demo/groups"},
+		{"PATCH", "/v1/apps/demo/groups/fuzz"},
 	}
 	for i := range targets {
 		for _, seed := range []string{
 			``, `{}`, `null`, `[]`, `{`, `"x"`, `1e999`, `{"from":"a","to":["b"],"message":"x"}`, `{"from":"a","to":["b"],"data":"AP8="}`,
 			`{"from":"a","to":null,"group":"g","message":null,"data":null}`, `{"peers":["a","\ud800"]}`, `{"peer":"1","watch":["2"]}`,
 			`{"peer":"1","group":"g","peers":["2"],"action":"kick"}`, `{"until":9999999999999,"reason":"r"}`, `{"until":1e30}`,
+			`{"id":"fuzz","name":"n","attributes":{"a":1},"members":["a"]}`, `{"attributes":{"a":null}}`, `{"open":true,"members":["a"]}`,
 			`{"from":"a","from":"b","to":["b"],"message":"x"}`, strings.Repeat("[", 9000), "{\"from\":\"\xff\"}",
 		} {
 			f.Add(uint8(i), seed)

@@ -23,6 +23,7 @@ type operation struct {
 	description      string
 	role             Role          // the least that may call it; "": anybody
 	errors           []broker.Code // beyond those that any operation of its kind may answer
+	problems         []*Problem    // refusals that have no code
 	missing          bool          // may answer 404 for what the path names
 	body             int64         // bytes; 0: maxBody
 	request, answer  any           // examples
@@ -166,6 +167,9 @@ func (o *operation) responses(schema *huma.Schema) map[string]*huma.Response {
 			p = unauthorized(sayWho)
 		}
 		add(p.Status, fmt.Sprintf("%d %s", code, code.Name()), p)
+	}
+	for _, p := range o.problems {
+		add(p.Status, p.Detail, p)
 	}
 	if o.missing {
 		add(http.StatusNotFound, "what the path names does not exist", notFound("there is no such thing"))

@@ -21,7 +21,7 @@ import (
 // Options are what a Server works with.
 type Options struct {
 	Config  Config
-	Version string                  // of the program, for the OpenAPI document
+	Version string                  // of the program, for operators and the OpenAPI document
 	MQTT    http.Handler            // MQTT over WebSocket at /mqtt; nil: none
 	TLS     *tls.Config             // nil: plain HTTP, or what the listener does
 	Sources map[string]MetricSource // more metrics, by the part's name, such as "store"
@@ -32,6 +32,7 @@ type Options struct {
 // Server answers HTTP for one broker.
 type Server struct {
 	broker  *broker.Broker
+	version string
 	log     *slog.Logger
 	now     func() time.Time
 	tls     *tls.Config
@@ -57,6 +58,7 @@ func New(b *broker.Broker, o Options) *Server {
 	useProblems()
 	s := &Server{
 		broker:   b,
+		version:  o.Version,
 		log:      o.Logger,
 		now:      o.Now,
 		tls:      o.TLS,
@@ -84,9 +86,13 @@ func (s *Server) route(o Options) http.Handler {
 	s.registerPeers()
 	s.registerQueue()
 	s.registerSessions()
+	s.registerErase()
+	s.registerGroups()
+	s.registerMembers()
 	s.registerBans()
 	s.registerSignatures()
 	s.registerApps()
+	s.registerNodes()
 	s.registerHealth()
 	s.documentMetrics()
 	r.Get("/openapi.json", s.serveDocument())

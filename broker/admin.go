@@ -6,21 +6,51 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 )
 
 func seenKey(app AppID, p PeerID) Key {
-	return Key{Space: SpacePeer, App: app, Owner: string(p), Name: "seen"}
+	return Key{Space: SpacePeer, App: app, Owner: string(p), Name: seenName}
 }
+
+const seenName = "seen"
 
 // Peers returns known peers in the order of their ids: those that ever opened a session.
 func (b *Broker) Peers(ctx context.Context, app AppID, q PeersQuery) ([]PeerItem, error) {
 	if _, err := b.app(app); err != nil {
 		return nil, err
 	}
+	if q.Limit <= 0 {
+		return []PeerItem{}, nil
+	}
+	online := b.onlinePeers(app, &q)
+	if q.Online {
+		return online, b.lastSeen(ctx, app, online)
+	}
+	known, err := b.knownPeers(ctx, app, &q)
+	if err != nil {
+		return nil, err
+	}
+	// That a peer was seen is stored lazily: those that just came are not among the known yet.
+	for _, p := range online {
+		i, found := slices.BinarySearchFunc(known, p, comparePeers)
+		if found {
+			known[i].Online = true
+		} else {
+			known = slices.Insert(known, i, p)
+		}
+	}
+	return known[:min(len(known), q.Limit)], nil
+}
+
+func comparePeers(x, y PeerItem) int { return cmpString(x.Peer, y.Peer) }
+
+// knownPeers returns the first q.Limit peers behind q.After that the store knows.
+func (b *Broker) knownPeers(ctx context.Context, app AppID, q *PeersQuery) ([]PeerItem, error) {
 	items := []PeerItem{}
 	after := Key{}
 	if q.After != "" {
-		after = Key{Space: SpacePeer, App: app, Owner: string(q.After), Name: "seen"}
+		after = seenKey(app, q.After)
 	}
 	for {
 		page, err := b.store.List(ctx, ListQuery{Space: SpacePeer, App: app, Prefix: q.Prefix, After: after, Limit: max(q.Limit, pageSize)})
@@ -29,15 +59,10 @@ func (b *Broker) Peers(ctx context.Context, app AppID, q PeersQuery) ([]PeerItem
 		}
 		for _, r := range page {
 			after = r.Key
-			if r.Key.Name != "seen" {
+			if r.Key.Name != seenName {
 				continue
 			}
-			peer := PeerID(r.Key.Owner)
-			online, _ := b.isOnline(peerKey{app, peer})
-			if q.Online && !online {
-				continue
-			}
-			items = append(items, PeerItem{Peer: peer, Online: online, LastSeen: decodeTime(r.Value)})
+			items = append(items, PeerItem{Peer: PeerID(r.Key.Owner), LastSeen: decodeTime(r.Value)})
 			if len(items) == q.Limit {
 				return items, nil
 			}
@@ -46,6 +71,52 @@ func (b *Broker) Peers(ctx context.Context, app AppID, q PeersQuery) ([]PeerItem
 			return items, nil
 		}
 	}
+}
+
+// onlinePeers returns the first q.Limit peers behind q.After that are online. It visits all that are connected, but holds and sorts no
+// more than two pages of them.
+func (b *Broker) onlinePeers(app AppID, q *PeersQuery) []PeerItem {
+	items := []PeerItem{}
+	keep := func() {
+		slices.SortFunc(items, comparePeers)
+		items = items[:min(len(items), q.Limit)]
+	}
+	last := PeerID("") // of a whole page; what is behind it is of no interest
+	for i := range b.shards {
+		sh := &b.shards[i]
+		sh.mu.Lock()
+		for key, p := range sh.peers {
+			if !p.online || key.app != app || key.peer <= q.After || last != "" && key.peer > last || !strings.HasPrefix(string(key.peer), q.Prefix) {
+				continue
+			}
+			items = append(items, PeerItem{Peer: key.peer, Online: true, LastSeen: p.changed})
+			if len(items) >= 2*q.Limit {
+				keep()
+				last = items[len(items)-1].Peer
+			}
+		}
+		sh.mu.Unlock()
+	}
+	keep()
+	return items
+}
+
+// lastSeen puts in when peers were last seen, as far as the store knows.
+func (b *Broker) lastSeen(ctx context.Context, app AppID, items []PeerItem) error {
+	if len(items) == 0 {
+		return nil
+	}
+	keys := make([]Key, len(items))
+	for i, p := range items {
+		keys[i] = seenKey(app, p.Peer)
+	}
+	values, err := b.store.Get(ctx, keys)
+	for i, v := range values {
+		if v != nil {
+			items[i].LastSeen = decodeTime(v)
+		}
+	}
+	return err
 }
 
 // Peer returns what is known of one peer; false: it was never seen and nothing waits for it.
@@ -358,11 +429,18 @@ func (b *Broker) Bans(ctx context.Context, app AppID, after PeerID, limit int) (
 	return bans, nil
 }
 
-// Sign signs an open, a watch or a group action for a client with the app's master key (spec 11).
+// Sign signs an open, a watch or a group action for a client with the app's master key (spec 11). Lists that the request would be
+// refused for are not signed.
 func (b *Broker) Sign(app AppID, r SignRequest) (Signed, error) {
 	cfg, ok := b.App(app)
 	if !ok {
 		return Signed{}, Errorf(AppNotFound, "this server has no app of that id")
+	}
+	if _, err := parsePeerList("watch", r.Watch, min(cfg.Watch.PerCall, cfg.Watch.PerSession)); err != nil {
+		return Signed{}, err
+	}
+	if _, err := parsePeerList("peers", r.Peers, cfg.Watch.PerCall); err != nil {
+		return Signed{}, err
 	}
 	out := Signed{Timestamp: b.now().Unix(), Nonce: rand.Text()}
 	switch r.Action {

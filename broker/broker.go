@@ -176,10 +176,10 @@ func (b *Broker) closeSessions(why CloseReason, chosen func(*Session) bool) {
 	}
 }
 
-// Ready reports whether the store can take a durable write, within ctx.
+// Ready reports whether the store can take a durable write, within ctx. Its error is an *Error when the reason is not the store.
 func (b *Broker) Ready(ctx context.Context) error {
 	if b.stopped.Load() {
-		return errors.New("the server is stopping")
+		return Errorf(Internal, "the server is stopping")
 	}
 	return b.store.Ping(ctx)
 }

@@ -32,7 +32,7 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 		s.publishWill(how)
 	}
 	b.storeEnded(s, how)
-	b.log.Info("session ended", "app", s.app.id, "peer", s.peer, "device", s.device, "closed", closed)
+	b.log.Debug("session ended", "app", s.app.id, "peer", s.peer, "device", s.device, "closed", closed)
 }
 
 // abandon drops what a session that was taken over still holds in the registry.
@@ -81,7 +81,7 @@ func (b *Broker) storeEnded(s *Session, how EndReason) {
 		{Key: seenKey(s.app.id, s.peer), Value: encodeTime(now.UnixMilli())},
 	}
 	s.mu.Lock()
-	writes = append(writes, s.cursorWrites(false)...)
+	writes = append(writes, s.cursorWrites(true)...)
 	s.mu.Unlock()
 	writes = append(writes, b.openEnded(s)...)
 	b.commitLazily(&Batch{Writes: writes}, func() { b.forgetClosing(s) })

@@ -63,7 +63,7 @@ func storedEvent(kind string, except DeviceID, v any) []byte {
 	return append([]byte(kind+"\x00"+string(except)+"\x00"), mustJSON(v)...)
 }
 
-func (s *Session) renderEvent(it *item) (Out, verdict) {
+func (s *Session) renderEvent(it *item, again bool) (Out, verdict) {
 	kind, rest, _ := strings.Cut(string(it.event), "\x00")
 	except, body, ok := strings.Cut(rest, "\x00")
 	if !ok || len(body) < 2 || except != "" && DeviceID(except) == s.device {
@@ -72,13 +72,13 @@ func (s *Session) renderEvent(it *item) (Out, verdict) {
 	if kind == eventReceipt {
 		body = body[:len(body)-1] + `,"ts":` + strconv.FormatInt(it.at.ID.Time(), 10) + "}"
 	}
-	return s.renderNotice(s.eventTopic(kind), body, s.mode == receiveAll)
+	return s.renderNotice(s.eventTopic(kind), body, again)
 }
 
 // renderNotice turns an event that takes a place in the window into what is sent.
-func (s *Session) renderNotice(t, body string, implied bool) (Out, verdict) {
-	g := s.grantFor(t, implied)
-	if g.stopped {
+func (s *Session) renderNotice(t, body string, again bool) (Out, verdict) {
+	g := s.grantFor(t, s.mode == receiveAll)
+	if g.stopped && !again {
 		return Out{}, renderHold
 	}
 	next := Out{Kind: OutPublish, QoS: min(1, g.qos), Topic: t, Payload: []byte(body), SubIDs: g.ids}
@@ -89,11 +89,11 @@ func (s *Session) renderNotice(t, body string, implied bool) (Out, verdict) {
 }
 
 // renderMembership tells a member, connected when it happened, who came and went.
-func (s *Session) renderMembership(it *item) (Out, verdict) {
+func (s *Session) renderMembership(it *item, again bool) (Out, verdict) {
 	if it.at.ID.Time() < s.since {
 		return Out{}, renderSkip
 	}
-	next, v := s.renderNotice(string(s.app.id)+"/group/"+string(it.msg.Group)+"/$event", string(it.msg.Payload), s.mode == receiveAll)
+	next, v := s.renderNotice(string(s.app.id)+"/group/"+string(it.msg.Group)+"/$event", string(it.msg.Payload), again)
 	if v == renderHold {
 		return Out{}, renderSkip
 	}

@@ -26,7 +26,10 @@ type GroupPatch struct {
 	Match string
 }
 
-func (g *groupRecord) tag() string { return strconv.FormatUint(g.Rev, 10) }
+// tag differs, too, from those of an earlier group of the same id.
+func (g *groupRecord) tag() string {
+	return strconv.FormatInt(g.Created, 36) + "-" + strconv.FormatUint(g.Rev, 36)
+}
 
 // Groups returns an app's groups in the order of their ids, behind after.
 func (b *Broker) Groups(ctx context.Context, app AppID, after GroupID, limit int) ([]Group, error) {
@@ -191,7 +194,7 @@ func (b *Broker) Members(ctx context.Context, app AppID, id GroupID, after PeerI
 		return nil, err
 	}
 	if g.Open {
-		return nil, Errorf(InvalidTarget, "an open group has a count of members and no list")
+		return nil, Errorf(InvalidTarget, "an open group has no list of members, only a count: %d", g.Members)
 	}
 	return b.members(ctx, k, after, limit)
 }

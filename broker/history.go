@@ -8,6 +8,9 @@ import (
 // maxHistoryScan bounds the entries read for one page, so that one call about rare messages cannot read for ever.
 const maxHistoryScan = 20_000
 
+// maxHistoryRead bounds the entries read from a log at once.
+const maxHistoryRead = 1001
+
 // History returns one page of an app's history (spec 11).
 func (b *Broker) History(ctx context.Context, app AppID, q HistoryQuery) (HistoryPage, error) {
 	if _, err := b.app(app); err != nil {
@@ -19,7 +22,7 @@ func (b *Broker) History(ctx context.Context, app AppID, q HistoryQuery) (Histor
 // history returns a page of what keep says yes to; nil keeps everything.
 func (b *Broker) history(ctx context.Context, app AppID, q HistoryQuery, keep func(*Message) bool) (HistoryPage, error) {
 	page := HistoryPage{Items: []HistoryItem{}}
-	r := Range{Reverse: !q.Ascending, Limit: min(q.Limit, 1000) + 1}
+	r := Range{Reverse: !q.Ascending, Limit: min(q.Limit+1, maxHistoryRead)}
 	if q.Since > 0 {
 		r.After = FirstIDAt(q.Since).before()
 	}
@@ -66,6 +69,7 @@ func (b *Broker) history(ctx context.Context, app AppID, q HistoryQuery, keep fu
 		} else {
 			r.After = last
 		}
+		r.Limit = min(2*r.Limit, maxHistoryRead) // most of what was read is gone
 	}
 	if len(found) > q.Limit {
 		found = found[:q.Limit]

@@ -38,7 +38,7 @@ func (b *Broker) Open(ctx context.Context, r *OpenRequest, link Link) (s *Sessio
 		b.log.Warn("open failed", "app", s.app.id, "peer", s.peer, "err", err)
 		return nil, false, AsError(err)
 	}
-	b.log.Info("session opened", "app", s.app.id, "peer", s.peer, "device", s.device, "address", r.Remote, "transport", r.Transport, "version", r.Version)
+	b.log.Debug("session opened", "app", s.app.id, "peer", s.peer, "device", s.device, "address", r.Remote, "transport", r.Transport, "version", r.Version)
 	return s, present, nil
 }
 
@@ -163,7 +163,7 @@ func (b *Broker) takeOver(ctx context.Context, s *Session) (old *Session, connec
 	}
 	if old.finish() {
 		old.link.Close(CloseTakenOver)
-		b.log.Info("session taken over", "app", s.app.id, "peer", s.peer, "device", s.device)
+		b.log.Debug("session taken over", "app", s.app.id, "peer", s.peer, "device", s.device)
 	}
 	ctx, cancel := context.WithTimeout(ctx, takeOverDeadline)
 	defer cancel()

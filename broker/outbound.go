@@ -71,6 +71,9 @@ type gap struct {
 	to   Position // inclusive
 }
 
+// holds reports whether number n lies in the gap.
+func (g *gap) holds(n uint64) bool { return g.from != 0 && n >= g.from && n <= g.to.N }
+
 // item is a log's entry ready to be sent.
 type item struct {
 	log   *logState

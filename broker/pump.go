@@ -29,7 +29,9 @@ func (s *Session) Next(out []Out) []Out {
 		out = s.nextPresence(out)
 		out = s.nextVolatile(out)
 		out = s.nextResend(out)
-		out = s.nextPending(out)
+		if o.resend.len() == 0 { // what is sent again comes before what is new
+			out = s.nextPending(out)
+		}
 		if o.missed > 0 && len(out) < cap(out) {
 			out = s.nextMissed(out)
 		}
@@ -59,26 +61,35 @@ func (o *outbound) nextBehind() (next *logState) {
 
 // load reads the next page of a log into pending. It unlocks s.mu while it reads, and reports whether it got anywhere.
 func (s *Session) load(l *logState) bool {
-	if l.gap.from != 0 && l.loaded.N+1 >= l.gap.from && l.loaded.N < l.gap.to.N {
-		l.loaded = l.gap.to
-		if s.out.pending.len() == 0 && s.out.flights.len() == 0 {
-			l.sent = l.loaded
-		}
+	if l.gap.holds(l.loaded.N + 1) {
+		s.passGap(l)
 	}
 	from := l.loaded
+	more := l.more
+	l.more = false // set again by a change of members that comes during the read
 	s.mu.Unlock()
 	items, err := s.b.readItems(l, from, pageSize)
 	s.mu.Lock()
 	if err != nil {
+		l.more = l.more || more
 		s.b.log.Warn("log could not be read; trying again", "app", s.app.id, "peer", s.peer, "err", err)
 		time.AfterFunc(time.Second, s.link.Wake)
 		return false
 	}
-	if l.loaded != from || l.held {
-		return true
+	if l.loaded != from || l.held || s.out.log(l.id) != l {
+		l.more = l.more || more
+		return true // stopped, moved on, or the peer left the group meanwhile
 	}
-	for _, it := range items {
-		if l.gap.from != 0 && it.at.N >= l.gap.from && it.at.N <= l.gap.to.N {
+	l.more = l.more || more && len(items) == pageSize
+	for i, it := range items {
+		if it.msg != nil && it.msg.leaves(s.peer) {
+			l.more, l.head = false, l.loaded.N // the log ends here for this peer, and is about to be dropped
+			break
+		}
+		if l.gap.holds(it.at.N) {
+			if i == 0 {
+				s.passGap(l)
+			}
 			break
 		}
 		s.out.push(it)
@@ -87,9 +98,16 @@ func (s *Session) load(l *logState) bool {
 	if len(items) == 0 { // emptied by an operator
 		l.loaded.N = max(l.loaded.N, l.head)
 	}
-	l.more = l.more && len(items) == pageSize
 	l.behind = l.loaded.N < l.head || l.more
 	return true
+}
+
+// passGap goes to the end of a log's gap.
+func (s *Session) passGap(l *logState) {
+	l.loaded = l.gap.to
+	if s.out.pending.len() == 0 && s.out.flights.len() == 0 {
+		l.sent = l.loaded
+	}
 }
 
 // readItems reads entries behind from, with their messages.
@@ -134,7 +152,7 @@ func (s *Session) nextPending(out []Out) []Out {
 		if now == 0 {
 			now = s.b.now().UnixMilli()
 		}
-		next, verdict := s.render(it, now)
+		next, verdict := s.render(it, now, false)
 		switch verdict {
 		case renderHold:
 			it.log.held = true
@@ -192,17 +210,18 @@ const (
 // maxOverhead is what a delivery's packet can need beside payload, topic and properties of the sender's.
 const maxOverhead = 256
 
-// render turns an entry into what is sent, with QoS set and Tag not.
-func (s *Session) render(it *item, now int64) (Out, verdict) {
+// render turns an entry into what is sent, with QoS set and Tag not. What is sent again is not stopped by an UNSUBSCRIBE that came
+// after it was sent first [MQTT-3.10.4-3].
+func (s *Session) render(it *item, now int64, again bool) (Out, verdict) {
 	if it.log.id.Kind == LogEvents {
-		return s.renderEvent(it)
+		return s.renderEvent(it, again)
 	}
 	m := it.msg
 	if m == nil || m.Expired(now) {
 		return Out{}, renderSkip
 	}
 	if m.Kind == KindMembership {
-		return s.renderMembership(it)
+		return s.renderMembership(it, again)
 	}
 	own := m.From == s.peer
 	if own && m.Device == s.device && !slices.Contains(m.To, s.peer) {
@@ -216,7 +235,7 @@ func (s *Session) render(it *item, now int64) (Out, verdict) {
 		}
 	}
 	g := s.granted(m, next.To)
-	if g.stopped {
+	if g.stopped && !again {
 		return Out{}, renderHold
 	}
 	if s.attemptsOf(it) >= maxConnections {
@@ -316,6 +335,9 @@ func (s *Session) nextResend(out []Out) []Out {
 			o.resend.drop(1)
 			continue
 		}
+		if f.qos > 0 && !o.windowOpen() {
+			return out // [MQTT-3.3.4-9]: the Receive Maximum is that of this connection
+		}
 		l := f.log
 		s.mu.Unlock()
 		items, err := s.b.readItems(l, before(f.at), 1)
@@ -325,21 +347,30 @@ func (s *Session) nextResend(out []Out) []Out {
 			time.AfterFunc(time.Second, s.link.Wake)
 			return out
 		}
+		if o.resend.len() == 0 || o.resend.at(0).log != l || o.resend.at(0).at != f.at {
+			continue // the peer left the group meanwhile
+		}
 		o.resend.drop(1)
 		if len(items) != 1 || items[0].at.ID != f.at.ID {
-			delete(o.tags, f.tag)
-			continue
-		}
-		next, verdict := s.render(&items[0], s.b.now().UnixMilli())
-		if verdict == renderMiss {
-			o.miss(1, f.at.ID.Time())
-		}
-		if verdict != renderSend || next.QoS == 0 {
 			delete(o.tags, f.tag)
 			s.markDirty()
 			continue
 		}
-		next.Tag, next.QoS, next.Dup = f.tag, f.qos, true
+		next, verdict := s.render(&items[0], s.b.now().UnixMilli(), true)
+		if verdict == renderMiss {
+			o.miss(1, f.at.ID.Time())
+		}
+		if verdict != renderSend {
+			delete(o.tags, f.tag)
+			s.markDirty()
+			continue
+		}
+		next.Tag, next.QoS, next.Dup = f.tag, f.qos, f.qos > 0
+		if f.qos == 0 { // returned by Next on the connection before, and not written
+			o.atOnce = append(o.atOnce, position{l, f.at})
+			out = append(out, next)
+			continue
+		}
 		f.attempts++
 		if m := items[0].msg; m != nil && m.Receipt && s.isReceiver(m) {
 			f.receipt = m
@@ -370,7 +401,7 @@ func (s *Session) Acked(tag uint16) {
 		s.mu.Unlock()
 		return
 	}
-	wake := s.out.pending.len() > 0 || s.out.order.len() > 0 || s.out.volatile.len() > 0 || s.out.nextBehind() != nil
+	wake := s.out.pending.len() > 0 || s.out.resend.len() > 0 || s.out.order.len() > 0 || s.out.volatile.len() > 0 || s.out.nextBehind() != nil
 	if !f.presence {
 		s.markDirty()
 	}

@@ -65,6 +65,9 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 	for _, l := range moved {
 		w.logs = append(w.logs, &waitingLog{state: l, from: l.loaded, last: last[slices.Index(ids, l.id)]})
 	}
+	if all, err := w.keepAll(ctx); all || err != nil {
+		return err
+	}
 	if err := w.choose(ctx); err != nil {
 		return err
 	}
@@ -76,7 +79,8 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 	return nil
 }
 
-// fallbackCursors gives a device that has no place in a log that of the furthest of its peer's devices.
+// fallbackCursors gives a device never seen the place of the furthest of its peer's devices. A known device without a place in
+// its inbox has got nothing from it yet.
 func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored) error {
 	keys := make([]Key, len(s.out.logs))
 	for i, l := range s.out.logs {
@@ -93,9 +97,12 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored) 
 	}
 	for i, l := range s.out.logs {
 		far := s.far.raise(l.id, decodePosition(values[i]))
-		if _, ok := st.cursors[l.id.short()]; !ok && l.id.Kind != LogConversation {
+		_, ok := st.cursors[l.id.short()]
+		switch {
+		case ok:
+		case l.id.Kind != LogConversation && st.record == nil:
 			st.cursors[l.id.short()] = far
-		} else if !ok {
+		case l.id.Kind == LogConversation:
 			at, err := b.groupStart(ctx, s, st, l.id, far)
 			if err != nil {
 				return err
@@ -157,6 +164,26 @@ type waitingLog struct {
 	missed   uint64     // entries passed over
 	since    int64      // Unix milliseconds of the oldest of them
 	skips    []Position // of a range to be passed over: its first number and its last place
+}
+
+// keepAll reports whether nothing is to be passed over: the usual case, found with one short read a log.
+func (w *waitingLogs) keepAll(ctx context.Context) (bool, error) {
+	messages := uint64(0)
+	for _, l := range w.logs {
+		if l.state.id.Kind != LogEvents {
+			messages += l.last.N - l.from.N
+		}
+	}
+	if messages > uint64(max(min(w.cfg.Queue.Messages, w.cfg.Queue.Connected), 0)) { //nolint:gosec // not negative
+		return false, nil
+	}
+	for _, l := range w.logs {
+		oldest, err := w.broker.store.Read(ctx, l.state.id, Range{After: l.from.ID, Limit: 1})
+		if err != nil || len(oldest) > 0 && oldest[0].ID.Compare(w.tooOld) < 0 {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // choose fills in what stays of every log.

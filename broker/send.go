@@ -197,6 +197,9 @@ func (b *Broker) admitSend(ctx context.Context, a *app, r *SendRequest) (*Messag
 		}
 		return m, nil, b.checkMember(ctx, k, g, r.From)
 	}
+	if _, err := parsePeerList("to", r.To, maxReceivers); err != nil {
+		return nil, nil, err
+	}
 	m, merr := directMessage(cfg, r)
 	if merr != nil {
 		return nil, nil, merr

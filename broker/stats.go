@@ -27,6 +27,16 @@ func (c *counters) refuse(code Code) {
 	c.refused[code]++
 }
 
+// NodeInfo is this node as operators see it (spec 11).
+type NodeInfo struct {
+	Name     string
+	Started  int64 // Unix milliseconds
+	Sessions int64 // connected now
+}
+
+// Node describes this node.
+func (b *Broker) Node() NodeInfo { return NodeInfo{b.node, b.started, b.counters.sessions.Load()} }
+
 // Stats returns what the node did since it started.
 func (b *Broker) Stats() Stats {
 	c := &b.counters

@@ -47,10 +47,18 @@ func (s *Session) publishWill(how EndReason) {
 		return
 	}
 	time.AfterFunc(delay, func() {
-		if next := s.successor(); next == nil {
+		if next := s.successor(); next == nil && s.willStands() {
 			s.fireWill() // else the session came back in time [MQTT-3.1.3-9]
 		}
 	})
+}
+
+// willStands reports whether the stored will was not withdrawn since: by a session that came back and went, or with its peer.
+func (s *Session) willStands() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), requestDeadline)
+	defer cancel()
+	values, err := s.b.store.Get(ctx, []Key{s.willKey()})
+	return err != nil || values[0] != nil
 }
 
 // successor returns the session of the same device that is connected now, if any.

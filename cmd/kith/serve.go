@@ -50,6 +50,7 @@ clients are told, what was acknowledged is safe, 15 s at most; a second signal e
 }
 
 func (p *program) serve(ctx context.Context, s configs.Sources, log *slog.Logger) error {
+	tune()
 	cfg, err := configs.Load(s)
 	if err != nil {
 		return settingsError(err)

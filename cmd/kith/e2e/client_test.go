@@ -237,20 +237,23 @@ func (c *client) close() {
 	c.v3.Disconnect(1000)
 }
 
-// wasTold waits for the end of the connection and returns the reason code that the server gave.
-func (c *client) wasTold() byte {
+// wasTold waits for the end of the connection and returns the reason code that the server gave to an MQTT 5 client.
+func (c *client) wasTold() (code byte) {
 	c.t.Helper()
+	end := time.After(patience)
+	if c.version == 5 {
+		select {
+		case code = <-c.told:
+		case <-end:
+			c.t.Fatalf("%s is not told that its connection ends", c.peer)
+		}
+	}
 	select {
 	case <-c.ended:
-	case <-time.After(patience):
+	case <-end:
 		c.t.Fatalf("%s's connection does not end", c.peer)
 	}
-	select {
-	case code := <-c.told:
-		return code
-	default:
-		return 0
-	}
+	return code
 }
 
 // take waits for the first untaken arrival that is wanted, and takes it.
@@ -329,6 +332,13 @@ func (c *client) heard() string {
 	return b.String()
 }
 
+// first is the very first packet that came.
+func (c *client) first() arrival {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all[0]
+}
+
 // count is how many arrivals on a topic there have been.
 func (c *client) count(topic string) (n int) {
 	c.mu.Lock()
@@ -359,7 +369,7 @@ type acknowledgement struct {
 // publish publishes and returns its acknowledgement; that of MQTT 3.1.1 is empty.
 func (c *client) publish(topic, payload string, p publication) acknowledgement {
 	c.t.Helper()
-	topic = c.app.id + "/" + topic
+	topic = c.filter(topic)
 	if c.v5 == nil {
 		token := c.v3.Publish(topic, p.qos, p.retain, payload)
 		if !token.WaitTimeout(patience) || token.Error() != nil {
@@ -403,7 +413,9 @@ func (c *client) subscribe(qos byte, filters ...string) []byte {
 			if !token.WaitTimeout(patience) {
 				c.t.Fatalf("%s's SUBSCRIBE %s is not answered", c.peer, f)
 			}
-			codes = append(codes, token.Result()[c.filter(f)])
+			for _, code := range token.Result() { // of a shared subscription under another name
+				codes = append(codes, code)
+			}
 		}
 		return codes
 	}
@@ -425,7 +437,7 @@ func (c *client) subscribe5(s *paho.Subscribe) []byte {
 	return ack.Reasons
 }
 
-// filter puts the app's id before a filter, behind $share/{name}/; one that begins with / is taken as it is, without that.
+// filter makes a topic or filter whole: it puts the app's id before a filter, behind $share/{name}/; one that begins with / is taken as it is, without that.
 func (c *client) filter(f string) string {
 	if rest, ok := strings.CutPrefix(f, "/"); ok {
 		return rest

@@ -95,7 +95,7 @@ func (c *config) path() string { return filepath.Join(c.dir, "kith.yaml") }
 func (c *config) write() error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen: {mqtt: \"127.0.0.1:0\", http: \"127.0.0.1:0\"%s}\n", c.listen)
-	fmt.Fprintf(&b, "node: {name: test}\nstore: {path: %s}\n", filepath.Join(c.dir, "data"))
+	fmt.Fprintf(&b, "node: {name: test}\nstore: {path: %q}\n", filepath.Join(c.dir, "data"))
 	fmt.Fprintf(&b, "operators: [{name: admin, token: %s, role: admin, apps: [\"*\"]}]\napps:\n", adminToken)
 	for _, app := range c.apps {
 		fmt.Fprintf(&b, "  - %s\n", app)

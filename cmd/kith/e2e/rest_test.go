@@ -60,6 +60,7 @@ type page struct {
 	Waiting      int
 	Sessions     []struct {
 		Device, Protocol, Address string
+		Connected                 bool
 		Watch                     []string
 	}
 }
@@ -82,4 +83,11 @@ func (p page) texts() string {
 		texts = append(texts, m.Message)
 	}
 	return strings.Join(texts, " ")
+}
+
+func mustDecode(t testing.TB, text string, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
 }

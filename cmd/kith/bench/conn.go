@@ -1,0 +1,386 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"kith/broker"
+)
+
+// Sizes of read buffers: most connections of a crowd say nothing.
+const (
+	crowdBuffer   = 512
+	trafficBuffer = 16 << 10
+)
+
+// conn is a connection of one peer. What its goroutine alone uses needs no lock.
+type conn struct {
+	run       *run
+	number    int
+	peer      broker.PeerID
+	watch     []broker.PeerID
+	receive   string
+	keepAlive uint16 // seconds
+	buffer    int    // bytes to read at once
+	tx        *sender
+
+	nc       net.Conn
+	done     chan struct{} // closed when the goroutine has ended; nil before it began
+	leaving  atomic.Bool
+	pingedAt atomic.Int64 // 0: no answer is awaited
+
+	// Of the goroutine.
+	in      []byte
+	have    int
+	rx      map[uint32]*track
+	last    *track
+	acks    []byte
+	credits []credit
+	acked   []int64 // times that this read brought
+	got     []int64
+	dialed  int64
+	lastNew int64 // when the last message came that was not a duplicate
+	fresh   int64 // how many such
+	replies chan []byte
+
+	mu  sync.Mutex // guards out, tx and writing
+	out []byte
+}
+
+// credit is room in a sender's window, given back by receivers.
+type credit struct {
+	to *sender
+	n  int
+}
+
+func (r *run) newConn(number int, peer broker.PeerID, buffer int) *conn {
+	return &conn{run: r, number: number, peer: peer, buffer: buffer}
+}
+
+// open connects, logs in and starts the goroutine.
+func (c *conn) open(ctx context.Context) error {
+	o := &c.run.o
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
+	if n := len(o.Target.Sources); n > 0 {
+		source := o.Target.Sources[c.number%n]
+		d.LocalAddr, d.Control = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0)), lateBind
+	}
+	c.dialed = clock()
+	nc, err := d.DialContext(ctx, "tcp", o.Target.Addr)
+	if err != nil {
+		return c.explain(err)
+	}
+	if o.Target.TLS != nil {
+		nc = tls.Client(nc, o.Target.TLS)
+	}
+	c.nc = nc
+	_ = nc.SetDeadline(time.Now().Add(dialTimeout)) // a deadline that cannot be set shows at once in Write
+	password := o.Target.password(c.peer, c.watch, c.receive)
+	_, err = nc.Write(connectPacket(o.Target.Version, string(c.peer), string(o.Target.App), password, c.keepAlive))
+	if err == nil {
+		c.in = make([]byte, c.buffer)
+		err = c.readConnack()
+	}
+	if err != nil {
+		_ = nc.Close()
+		return c.explain(err)
+	}
+	c.run.connect.add(c.number, clock()-c.dialed)
+	c.run.opened.Add(1)
+	_ = nc.SetDeadline(time.Time{})
+	c.done = make(chan struct{})
+	go c.serve()
+	return nil
+}
+
+func (c *conn) explain(err error) error {
+	_, refused := errors.AsType[*RefusedError](err)
+	switch {
+	case refused:
+		return fmt.Errorf("connection %d (%s): %w", c.number+1, c.peer, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing listens on %s: start it with kith serve, or give another --addr", c.run.o.Target.Addr)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("connection %d: this machine has no free port left towards %s; spread over more local addresses with --source, such as 127.0.0.2-21: %w",
+			c.number+1, c.run.o.Target.Addr, err)
+	case errors.Is(err, io.EOF):
+		err = errors.New("the server closed the connection without an answer")
+	}
+	return fmt.Errorf("connection %d (%s) to %s: %w", c.number+1, c.peer, c.run.o.Target.Addr, err)
+}
+
+func (c *conn) readConnack() error {
+	for {
+		first, body, size, err := splitPacket(c.in[:c.have])
+		if err != nil {
+			return err
+		}
+		if size > 0 {
+			if first != packetConnack || len(body) < 2 {
+				return errMalformed
+			}
+			if body[1] != 0 {
+				return &RefusedError{whatLogin, body[1], reasonString(body[2:])}
+			}
+			c.consume(size)
+			return nil
+		}
+		if err := c.read(); err != nil {
+			return err
+		}
+	}
+}
+
+// read reads once, with room for more than what is there.
+func (c *conn) read() error {
+	if c.have == len(c.in) {
+		c.in = append(c.in, make([]byte, len(c.in))...)
+	}
+	n, err := c.nc.Read(c.in[c.have:])
+	c.have += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+func (c *conn) consume(n int) { c.have = copy(c.in, c.in[n:c.have]) }
+
+// serve takes what comes until the connection ends, and answers everything that one read brought with one write.
+func (c *conn) serve() {
+	defer close(c.done)
+	defer func() { _ = c.nc.Close() }()
+	for {
+		err := c.handle(clock())
+		if err == nil {
+			err = c.read()
+		}
+		if err != nil {
+			if !c.leaving.Load() {
+				c.run.disconnected.Add(1)
+				if !c.run.lasting {
+					c.run.fail(fmt.Errorf("the connection of %s was lost: %w", c.peer, err))
+				}
+			}
+			return
+		}
+	}
+}
+
+func (c *conn) handle(now int64) error {
+	at := 0
+	for {
+		first, body, size, err := splitPacket(c.in[at:c.have])
+		if err != nil {
+			return err
+		}
+		if size == 0 {
+			break
+		}
+		if err := c.packet(first, body, now); err != nil {
+			return err
+		}
+		at += size
+	}
+	if at == 0 {
+		return nil
+	}
+	c.consume(at)
+	return c.answer(now)
+}
+
+func (c *conn) packet(first byte, body []byte, now int64) error {
+	version := c.run.o.Target.Version
+	switch first & 0xF0 {
+	case packetPublish:
+		p, err := parsePublish(version, first, body)
+		if err != nil {
+			return err
+		}
+		if p.tag != 0 {
+			c.acks = appendPuback(c.acks, p.tag)
+		}
+		c.arrived(&p, now)
+	case packetPuback:
+		tag, code, err := parsePuback(version, body)
+		if err != nil {
+			return err
+		}
+		c.puback(tag, code, body)
+	case packetPingresp:
+		if at := c.pingedAt.Swap(0); at != 0 {
+			c.run.ping.add(c.number, now-at)
+		}
+	case packetDisconnect:
+		if len(body) > 1 {
+			return fmt.Errorf("the server ended it: reason code 0x%02X %s", body[0], reasonString(body[1:]))
+		}
+		return errors.New("the server ended it")
+	}
+	return nil
+}
+
+func (c *conn) puback(tag uint16, code byte, body []byte) {
+	r := c.run
+	ok := code < 0x80
+	if !ok {
+		r.refused.Add(1)
+		r.fail(&RefusedError{whatMessage, code, reasonString(body[3:])})
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tx == nil {
+		return
+	}
+	due, ours := c.tx.acked(tag, ok)
+	if !ours || !ok {
+		return
+	}
+	c.acked = append(c.acked, due)
+}
+
+// arrived judges a message against its stream.
+func (c *conn) arrived(p *arrival, now int64) {
+	r := c.run
+	var h head
+	if !h.get(p.payload) || h.run != r.id {
+		c.other(p)
+		return
+	}
+	t := c.last
+	if t == nil || t.of.id != h.stream {
+		if t = c.rx[h.stream]; t == nil {
+			return // a copy for another device of the sender, left by a run before
+		}
+		c.last = t
+	}
+	if p.again {
+		r.redelivered.Add(1)
+	}
+	if !t.seen.add(h.n) {
+		r.duplicated.Add(1)
+		return
+	}
+	if h.n < t.next {
+		r.disordered.Add(1)
+	} else {
+		t.next = h.n + 1
+	}
+	c.fresh++
+	c.lastNew = now
+	c.got = append(c.got, h.due)
+	if open := t.of.open; open != nil && open[h.n%uint64(len(open))].Add(-1) == 0 {
+		c.give(t.of.from)
+	}
+}
+
+func (c *conn) give(s *sender) {
+	for i := range c.credits {
+		if c.credits[i].to == s {
+			c.credits[i].n++
+			return
+		}
+	}
+	c.credits = append(c.credits, credit{s, 1})
+}
+
+// other takes what is no message of the run: events, presence, what a run before left.
+func (c *conn) other(p *arrival) {
+	if !bytes.Contains(p.topic, []byte("/event/")) {
+		return
+	}
+	switch kind := p.topic[bytes.LastIndexByte(p.topic, '/')+1:]; string(kind) {
+	case "error":
+		c.run.refused.Add(1)
+		c.run.fail(&RefusedError{whatMessage, 0x80, eventReason(p.payload)})
+	case "missed":
+		c.run.missed.Add(1)
+	case "reply":
+		if c.replies != nil {
+			select {
+			case c.replies <- bytes.Clone(p.payload):
+			default: // nobody waits
+			}
+		}
+	}
+}
+
+// answer writes acknowledgements and what now fits the windows, and hands over what was counted.
+func (c *conn) answer(now int64) error {
+	r := c.run
+	c.mu.Lock()
+	c.out = append(c.out, c.acks...)
+	c.acks = c.acks[:0]
+	if n := int64(len(c.acked)); n > 0 {
+		r.due.Add(n * c.tx.receivers())
+		r.acked.Add(n)
+	}
+	if c.tx != nil {
+		c.tx.fill(now)
+	}
+	err := c.flush()
+	c.mu.Unlock()
+	r.delivered.Add(int64(len(c.got)))
+	r.ack.add(c.number, r.elapsed(c.acked, now)...)
+	r.latency.add(c.number, r.elapsed(c.got, now)...)
+	c.acked, c.got = c.acked[:0], c.got[:0]
+	for _, g := range c.credits {
+		g.to.c.mu.Lock()
+		g.to.opened -= g.n
+		g.to.fill(now)
+		_ = g.to.c.flush() // its own goroutine sees it
+		g.to.c.mu.Unlock()
+	}
+	c.credits = c.credits[:0]
+	return err
+}
+
+// elapsed turns when messages were due into how long they took, for those that count. It works in place.
+func (r *run) elapsed(due []int64, now int64) []int64 {
+	from, to := r.from.Load(), r.to.Load()
+	times := due[:0]
+	for _, at := range due {
+		if at >= from && at < to {
+			times = append(times, now-at)
+		}
+	}
+	return times
+}
+
+// flush writes what is to be written. c.mu is held: nobody else may write in between.
+func (c *conn) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := c.nc.Write(c.out)
+	c.out = c.out[:0]
+	return err
+}
+
+// write sends one packet.
+func (c *conn) write(packet ...byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = append(c.out, packet...)
+	return c.flush()
+}
+
+// leave says DISCONNECT; the goroutine ends when the server closes the connection, or soon after.
+func (c *conn) leave() {
+	if c.done == nil || c.leaving.Swap(true) {
+		return
+	}
+	_ = c.write(packetDisconnect, 0)
+	_ = c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
+}
