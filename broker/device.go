@@ -14,6 +14,8 @@ type deviceRecord struct {
 	Since     int64     `json:"since"`            // Unix milliseconds of its connect, or of its end
 	Absent    MessageID `json:"absent"`           // what is below was accepted while it was connected
 	Resume    int64     `json:"resume,omitempty"` // Unix milliseconds until which the session may be resumed; 0: closed
+	Closed    bool      `json:"closed,omitempty"` // by DISCONNECT: the MQTT session may go on, Kith's does not
+	Expiry    int64     `json:"expiry,omitempty"` // with Connected: the session's expiry, in milliseconds
 	Watch     []PeerID  `json:"watch,omitempty"`  // watched at open or by request
 	Address   string    `json:"address,omitempty"`
 	Protocol  string    `json:"protocol,omitempty"`
@@ -30,6 +32,7 @@ type mqttPart struct {
 	Topics   []Subscription `json:"topics,omitempty"`   // of {app}/topic/
 	Sent     []sentLog      `json:"sent,omitempty"`     // how far each log was sent
 	Releases []uint16       `json:"releases,omitempty"` // publishes of QoS 2 that await PUBREL
+	LastTag  uint16         `json:"last_tag,omitempty"` // the packet identifiers used last are used again last
 }
 
 type sentLog struct {

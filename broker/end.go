@@ -10,12 +10,14 @@ import (
 func (s *Session) End(how EndReason, expiry *time.Duration) {
 	b := s.b
 	s.Submit()
+	s.ending.Lock()
+	defer s.ending.Unlock()
 	s.mu.Lock()
 	if expiry != nil {
 		s.expiry, s.persisted = *expiry, *expiry > 0
 	}
 	s.mu.Unlock()
-	if !s.finish() {
+	if !s.finish(how) {
 		b.abandon(s) // taken over: the new session has its state
 		s.publishWill(how)
 		return
@@ -31,7 +33,7 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 	} else {
 		s.publishWill(how)
 	}
-	b.storeEnded(s, how)
+	b.storeEnded(s)
 	b.log.Debug("session ended", "app", s.app.id, "peer", s.peer, "device", s.device, "closed", closed)
 }
 
@@ -61,6 +63,10 @@ func (b *Broker) forgetClosing(s *Session) {
 // leave takes a session out of the registry; with its peer's last one the peer goes offline, after hold.
 func (b *Broker) leave(s *Session, hold time.Duration) {
 	b.abandon(s)
+	b.depart(s, hold)
+}
+
+func (b *Broker) depart(s *Session, hold time.Duration) {
 	sh := b.shardOf(s.key())
 	sh.mu.Lock()
 	p := sh.get(s.key())
@@ -72,8 +78,8 @@ func (b *Broker) leave(s *Session, hold time.Duration) {
 }
 
 // storeEnded stores what the session leaves behind. Until that is done an open of the device takes it from memory.
-func (b *Broker) storeEnded(s *Session, how EndReason) {
-	rec := s.snapshot(how, nil)
+func (b *Broker) storeEnded(s *Session) {
+	rec := s.snapshot()
 	now := b.now()
 	age := s.app.cfg.Load().Queue.Age
 	writes := []Write{
@@ -88,7 +94,7 @@ func (b *Broker) storeEnded(s *Session, how EndReason) {
 }
 
 // snapshot is what the session leaves to the next one of its device.
-func (s *Session) snapshot(how EndReason, _ *Session) *deviceRecord {
+func (s *Session) snapshot() *deviceRecord {
 	now := s.b.now()
 	requested := s.watchedByRequest()
 	s.mu.Lock()
@@ -97,11 +103,8 @@ func (s *Session) snapshot(how EndReason, _ *Session) *deviceRecord {
 	if s.mode == receiveNone {
 		rec.Absent = s.absent // nothing became due to it
 	}
-	if how == EndDisconnect || how == EndDisconnectWill {
-		requested = nil
-	}
-	paused := (how == EndLost || how == EndServer) && s.expiry > 0
-	if paused {
+	rec.Closed = s.how == EndDisconnect || s.how == EndDisconnectWill
+	if !rec.Closed && s.expiry > 0 { // paused
 		rec.Resume = now.Add(s.expiry).UnixMilli()
 		rec.Watch = requested
 	}
@@ -113,6 +116,9 @@ func (s *Session) snapshot(how EndReason, _ *Session) *deviceRecord {
 			}
 		}
 	}
+	for _, p := range s.out.atOnce { // not written
+		rec.Unacked = append(rec.Unacked, unackedEntry{Log: p.log.id.short(), At: p.at})
+	}
 	if s.persisted && (s.version < 5 || s.expiry > 0) {
 		if rec.Resume == 0 {
 			rec.Resume = now.Add(s.expiry).UnixMilli() // the MQTT session goes on after DISCONNECT; Kith's watches do not
@@ -123,7 +129,7 @@ func (s *Session) snapshot(how EndReason, _ *Session) *deviceRecord {
 }
 
 func (s *Session) mqttPart() *mqttPart {
-	m := &mqttPart{Subs: s.subs, Topics: s.topics, Stopped: s.stopped, Releases: slices.Sorted(maps.Keys(s.in.releases))}
+	m := &mqttPart{Subs: s.subs, Topics: s.topics, Stopped: s.stopped, Releases: slices.Sorted(maps.Keys(s.in.releases)), LastTag: s.out.lastTag}
 	for _, w := range s.watch {
 		if w.sub != nil {
 			m.Presence = append(m.Presence, *w.sub)
@@ -160,28 +166,29 @@ func (s *Session) restore(rec *deviceRecord) {
 		}
 		s.in.releases[tag] = struct{}{}
 	}
-	s.restoreLogs(rec)
+	s.out.lastTag = m.LastTag
 }
 
-// restoreLogs sets how far the session's logs were sent and what is to be sent again, once for each log that is there.
+// restoreLogs sets how far the session's logs were sent and what is to be sent again.
 func (s *Session) restoreLogs(rec *deviceRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, l := range rec.MQTT.Sent {
-		if state := s.out.log(logOf(s.app.id, s.peer, l.Log)); state != nil && state.sent.N == 0 {
+		if state := s.out.log(logOf(s.app.id, s.peer, l.Log)); state != nil && state.loaded.ID.IsZero() {
 			state.sent = l.At
 		}
 	}
 	for _, u := range rec.Unacked {
 		l := s.out.log(logOf(s.app.id, s.peer, u.Log))
-		if l == nil || u.Tag == 0 {
+		if l == nil || u.Tag == 0 && u.QoS > 0 {
 			continue
 		}
-		if s.out.tags == nil {
-			s.out.tags = make(map[uint16]struct{})
+		if u.Tag != 0 {
+			if s.out.tags == nil {
+				s.out.tags = make(map[uint16]struct{})
+			}
+			s.out.tags[u.Tag] = struct{}{}
 		}
-		if _, again := s.out.tags[u.Tag]; again {
-			continue
-		}
-		s.out.tags[u.Tag] = struct{}{}
 		s.out.resend.push(flight{tag: u.Tag, qos: u.QoS, received: u.Received, attempts: u.Attempts, log: l, at: u.At})
 	}
 }

@@ -259,6 +259,6 @@ func (s *Session) offerGroup(id LogID, it item) bool {
 // dropIdleGroups forgets the logs of groups in which nothing waits: they come back with the group's next message. s.mu is held.
 func (o *outbound) dropIdleGroups() {
 	o.logs = slices.DeleteFunc(o.logs, func(l *logState) bool {
-		return l.id.Kind == LogConversation && l.cursor.N == l.head && l.sent.N == l.head
+		return l.id.Kind == LogConversation && l.cursor.N == l.head && l.sent.N == l.head && l.loaded == l.sent
 	})
 }

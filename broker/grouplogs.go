@@ -5,14 +5,17 @@ import "context"
 const maxGroupsOfPeer = 10_000
 
 // loadGroups makes a session that opens a member of its peer's groups, and gives it a log for each until the plan has shown in
-// which of them anything waits.
-func (b *Broker) loadGroups(ctx context.Context, s *Session, st *restored, present bool) error {
+// which of them anything waits. The logs are there before the session enters a group: what is offered then only raises their heads.
+func (b *Broker) loadGroups(ctx context.Context, s *Session, st *restored) error {
 	if err := b.rejoinOpen(ctx, s); err != nil {
 		return err
 	}
 	joined, err := b.memberships(ctx, s.app.id, s.peer)
 	if err != nil || len(joined) == 0 {
 		return err
+	}
+	if s.mode != receiveNone {
+		s.addGroupLogs(joined)
 	}
 	for g := range joined {
 		b.enterGroup(s, groupKey{s.app.id, GroupID(g)}, false)
@@ -29,21 +32,21 @@ func (b *Broker) loadGroups(ctx context.Context, s *Session, st *restored, prese
 		}
 	}
 	st.joined = joined
-	if s.mode == receiveNone {
-		return nil
-	}
+	return nil
+}
+
+func (s *Session) addGroupLogs(joined map[string]Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for g := range joined {
 		id := groupLog(groupKey{s.app.id, GroupID(g)})
-		if s.out.log(id) == nil {
+		if l := s.out.log(id); l == nil {
 			s.out.logs = append(s.out.logs, &logState{id: id, behind: true})
+		} else { // joined on another device a moment ago: the plan sets it to the join
+			s.out.unload(l)
+			*l = logState{id: id, head: l.head, behind: true}
 		}
 	}
-	if present {
-		s.restoreLogs(st.record)
-	}
-	return nil
 }
 
 func (b *Broker) memberships(ctx context.Context, app AppID, p PeerID) (map[string]Position, error) {

@@ -10,6 +10,20 @@ import (
 // A change of members is one commit: the change's entry in the group's log, which gives it a place among the group's messages, the
 // events for the peers concerned, and the records. Changes of one group are made one at a time.
 
+const (
+	membersJoined = "members_joined"
+	membersLeft   = "members_left"
+)
+
+// leaves reports whether m says that p left the group: to p nothing behind it is delivered.
+func (m *Message) leaves(p PeerID) bool {
+	if m.Kind != KindMembership {
+		return false
+	}
+	var c membershipChange
+	return json.Unmarshal(m.Payload, &c) == nil && c.Event == membersLeft && slices.Contains(c.Peers, p)
+}
+
 // actor is who changes a group: a session, or an operator when peer is empty.
 type actor struct {
 	peer   PeerID
@@ -154,9 +168,9 @@ func (b *Broker) change(ctx context.Context, app *app, k groupKey, g *groupRecor
 }
 
 func (b *Broker) changeBatch(k groupKey, by actor, peers []PeerID, join bool) *Batch {
-	notice, one := "members_joined", "joined"
+	notice, one := membersJoined, "joined"
 	if !join {
-		notice, one = "members_left", "left"
+		notice, one = membersLeft, "left"
 	}
 	batch := &Batch{Appends: []Append{{App: k.app, Message: &Message{
 		App: k.app, Kind: KindMembership, Group: k.group, Conversation: ConversationID(k.group), From: by.peer, QoS: 1,

@@ -100,7 +100,13 @@ func (b *Broker) admit(ctx context.Context, r *OpenRequest, link Link) (*Session
 
 // attach gives s the state of its device, makes it the device's session and queues what it hears first.
 func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *password) (present bool, err error) {
-	old, connected := b.takeOver(ctx, s)
+	old, taken, connected := b.takeOver(ctx, s)
+	defer func() {
+		if err != nil && taken { // nobody has its place
+			b.depart(old, 0)
+			b.storeEnded(old)
+		}
+	}()
 	st, err := b.deviceState(ctx, s, old)
 	if err != nil {
 		return false, err
@@ -128,13 +134,19 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	if present {
 		s.restore(st.record)
 	}
-	resumed := resumable && !r.CleanStart
+	resumed := resumable && !r.CleanStart && !st.record.Closed
 	b.enter(s, st.devices)
-	if err = b.loadGroups(ctx, s, st, present); err == nil {
+	if err = b.checkBan(ctx, s.app.id, s.peer); err == nil { // once more: one set before the session could be found has not ended it
+		err = b.loadGroups(ctx, s, st)
+	}
+	if present && err == nil {
+		s.restoreLogs(st.record)
+	}
+	if err == nil {
 		err = b.plan(ctx, s, st, present)
 	}
 	if err != nil {
-		s.finish()
+		s.finish(EndServer)
 		b.leave(s, 0)
 		b.forgetClosing(s)
 		return false, err
@@ -144,8 +156,8 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	return present, nil
 }
 
-// takeOver ends the device's older session, if there is one, and waits until what it published is committed.
-func (b *Broker) takeOver(ctx context.Context, s *Session) (old *Session, connected []DeviceID) {
+// takeOver ends the device's older session, if there is one, and waits until what it published is committed. taken tells that it was still connected.
+func (b *Broker) takeOver(ctx context.Context, s *Session) (old *Session, taken bool, connected []DeviceID) {
 	sh := b.shardOf(s.key())
 	sh.mu.Lock()
 	p := sh.peers[s.key()]
@@ -159,26 +171,29 @@ func (b *Broker) takeOver(ctx context.Context, s *Session) (old *Session, connec
 	}
 	sh.mu.Unlock()
 	if old == nil {
-		return nil, connected
+		return nil, false, connected
 	}
-	if old.finish() {
+	if taken = old.finish(EndServer); taken {
 		old.link.Close(CloseTakenOver)
 		b.log.Debug("session taken over", "app", s.app.id, "peer", s.peer, "device", s.device)
+	} else {
+		old.ending.Lock()   // what it leaves goes to the store before what this one writes
+		old.ending.Unlock() //nolint:staticcheck // to have waited is all
 	}
 	ctx, cancel := context.WithTimeout(ctx, takeOverDeadline)
 	defer cancel()
 	old.awaitCommitted(ctx)
-	return old, connected
+	return old, taken, connected
 }
 
 // finish marks the session as ended; it reports whether it was not before.
-func (s *Session) finish() bool {
+func (s *Session) finish(how EndReason) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
 		return false
 	}
-	s.ended = true
+	s.ended, s.how = true, how
 	close(s.gone)
 	return true
 }
@@ -227,6 +242,9 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 			st.record = decodeDevice(r.Value)
 		}
 	}
+	if st.record != nil && st.record.Connected != "" {
+		b.interrupted(st.record)
+	}
 	if st.record != nil { // else it starts where the furthest of its peer's devices is
 		cursors, err := b.store.List(ctx, ListQuery{
 			Space: SpaceCursor, App: s.app.id, Owner: string(s.peer), Prefix: string(s.device) + "\x00", Limit: maxDeviceRecords,
@@ -240,7 +258,7 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 		}
 	}
 	if old != nil {
-		st.record = old.snapshot(EndServer, nil)
+		st.record = old.snapshot()
 		if !slices.Contains(st.devices, s.device) {
 			st.devices = append(st.devices, s.device)
 		}
@@ -382,7 +400,7 @@ func (b *Broker) storeOpened(s *Session) {
 		Watch: s.watchedByRequest(),
 	}
 	if s.expiry > 0 {
-		rec.Resume = b.now().Add(s.expiry).UnixMilli()
+		rec.Resume, rec.Expiry = b.now().Add(s.expiry).UnixMilli(), s.expiry.Milliseconds()
 	}
 	writes := []Write{
 		{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec)},

@@ -97,7 +97,7 @@ func (s *Session) refused(p *Publish, t string, err *Error) {
 		return
 	}
 	s.b.counters.refuse(err.Code)
-	s.b.log.Info("publish refused", "app", s.app.id, "peer", s.peer, "code", err.Code, "error", err.Code.Name())
+	s.logRefused("publish refused", err.Code)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.QoS == 0 || s.version < 5 {

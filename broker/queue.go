@@ -22,11 +22,12 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 		return nil
 	}
 
-	if err := b.fallbackCursors(ctx, s, st); err != nil {
+	logs := s.plannedLogs(st)
+	if err := b.fallbackCursors(ctx, s, st, logs); err != nil {
 		return err
 	}
-	ids := make([]LogID, len(s.out.logs))
-	for i, l := range s.out.logs {
+	ids := make([]LogID, len(logs))
+	for i, l := range logs {
 		ids[i] = l.id
 	}
 	last, err := b.store.Last(ctx, ids)
@@ -36,21 +37,18 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 	absent := MessageID{}
 	if st.record != nil {
 		absent = st.record.Absent
-		if b.cutByCrash(st.record) {
-			absent = FirstIDAt(b.started) // cut by a crash: all accepted before this start was due
-		}
 	}
 	w := waitingLogs{broker: b, app: s.app.id, cfg: s.app.cfg.Load(), absent: absent}
 	w.tooOld = FirstIDAt(b.now().Add(-w.cfg.Queue.Age).UnixMilli())
 	var moved []*logState
 	s.mu.Lock()
-	for i, l := range s.out.logs {
+	for i, l := range logs {
 		at := st.cursors[l.id.short()]
-		if joined := st.joined[l.id.Owner]; l.id.Kind == LogConversation && joined.N > at.N {
+		if joined := st.joined[l.id.Owner]; l.id.Kind == LogConversation && joined.ID.Compare(at.ID) > 0 {
 			at = joined // it left and joined again
 		}
 		l.cursor, l.saved = at, at
-		if !present || l.sent.N < at.N {
+		if !present || l.sent.ID.Compare(at.ID) < 0 {
 			l.sent = at
 		}
 		l.loaded = l.sent
@@ -79,11 +77,23 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 	return nil
 }
 
+// plannedLogs returns the logs that a plan is made for. That of a group joined since the memberships were read begins at its join by itself.
+func (s *Session) plannedLogs(st *restored) (logs []*logState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.out.logs {
+		if _, joined := st.joined[l.id.Owner]; joined || l.id.Kind != LogConversation {
+			logs = append(logs, l)
+		}
+	}
+	return logs
+}
+
 // fallbackCursors gives a device never seen the place of the furthest of its peer's devices. A known device without a place in
 // its inbox has got nothing from it yet.
-func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored) error {
-	keys := make([]Key, len(s.out.logs))
-	for i, l := range s.out.logs {
+func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored, logs []*logState) error {
+	keys := make([]Key, len(logs))
+	for i, l := range logs {
 		keys[i] = cursorKey(s.app.id, s.peer, "", l.id)
 	}
 	values, err := b.store.Get(ctx, keys)
@@ -95,7 +105,7 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored) 
 			o.raiseFurthest()
 		}
 	}
-	for i, l := range s.out.logs {
+	for i, l := range logs {
 		far := s.far.raise(l.id, decodePosition(values[i]))
 		_, ok := st.cursors[l.id.short()]
 		switch {
@@ -124,7 +134,7 @@ func (b *Broker) groupStart(ctx context.Context, s *Session, st *restored, l Log
 		return joined, nil
 	}
 	had := st.record.Absent
-	if b.cutByCrash(st.record) {
+	if st.record.Connected != "" {
 		had = FirstIDAt(st.record.Since)
 	}
 	if had.Compare(joined.ID) <= 0 {
@@ -137,9 +147,17 @@ func (b *Broker) groupStart(ctx context.Context, s *Session, st *restored, l Log
 	return Position{last[0].N, last[0].ID}, nil
 }
 
-// cutByCrash reports whether the record was left by a connection that a crash cut.
-func (b *Broker) cutByCrash(r *deviceRecord) bool {
-	return r.Connected != "" && r.Connected != b.incarnation
+// interrupted completes the record of a connection whose end was not stored. It was cut by a crash, and then all accepted before this
+// start was due to it; or the store was away when it ended here.
+func (b *Broker) interrupted(r *deviceRecord) {
+	end := b.started
+	if r.Connected == b.incarnation {
+		end = b.now().UnixMilli()
+	}
+	r.Absent = FirstIDAt(end)
+	if r.Expiry > 0 {
+		r.Resume = end + r.Expiry
+	}
 }
 
 // waitingLogs decides over all logs of a device what still waits in them.
@@ -296,11 +314,11 @@ func (w *waitingLogs) settle(ctx context.Context, l *waitingLog) error {
 
 // pass notes that the entries behind from, up to number to, are missed.
 func (w *waitingLogs) pass(ctx context.Context, l *waitingLog, from Position, to uint64) error {
-	first, err := w.broker.store.Read(ctx, l.state.id, Range{After: from.ID, Limit: 1})
+	first, err := w.firstMessage(ctx, l, from)
 	if err != nil {
 		return err
 	}
-	if len(first) == 0 || first[0].N > to {
+	if first.N == 0 || first.N > to {
 		return nil
 	}
 	end := Position{N: to}
@@ -315,13 +333,32 @@ func (w *waitingLogs) pass(ctx context.Context, l *waitingLog, from Position, to
 		}
 	}
 	if l.missed == 0 {
-		l.since = first[0].ID.Time()
+		l.since = first.ID.Time()
 	}
 	if l.state.id.Kind != LogEvents {
 		l.missed += to - from.N
 	}
 	l.skips = append(l.skips, Position{N: from.N + 1}, end)
 	return nil
+}
+
+// firstMessage returns the first entry behind from that is no change of members; its N is 0 when there is none.
+func (w *waitingLogs) firstMessage(ctx context.Context, l *waitingLog, from Position) (Entry, error) {
+	for r := (Range{After: from.ID, Limit: 1}); ; r.Limit = pageSize {
+		page, err := w.broker.store.Read(ctx, l.state.id, r)
+		if err != nil {
+			return Entry{}, err
+		}
+		for _, e := range page {
+			if e.Kind == KindMessage {
+				return e, nil
+			}
+			r.After = e.ID
+		}
+		if len(page) < r.Limit {
+			return Entry{}, nil
+		}
+	}
 }
 
 // find returns the place of a number behind from. It reads forward: only a device that comes back to more than

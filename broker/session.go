@@ -31,8 +31,11 @@ type Session struct {
 	far        *furthest     // shared by the peer's sessions
 	gone       chan struct{} // closed when the session ended
 
+	ending sync.Mutex // held from the session's end until what it leaves is on its way to the store
+
 	mu       sync.Mutex
 	ended    bool
+	how      EndReason     // with ended
 	expiry   time.Duration // of Kith's session after a lost connection
 	watch    map[PeerID]*watched
 	groups   map[GroupID]bool // the peer's groups; true for an open one
@@ -41,7 +44,8 @@ type Session struct {
 	stopped  []string       // filters of one's own whose delivery UNSUBSCRIBE stopped
 	in       inbound
 	out      outbound
-	absent   MessageID       // receive none: what was absent before it stays so
+	absent   MessageID // receive none: what was absent before it stays so
+	refusals refusals
 	dirty    bool            // waits for its cursors to be saved
 	attempts map[attempt]int // connections over which a message was left unacknowledged before this one
 }
@@ -79,6 +83,23 @@ func (s *Session) TopicSubscriptions() []Subscription {
 }
 
 func (s *Session) key() peerKey { return peerKey{s.app.id, s.peer} }
+
+// refusals keeps a client that is refused all the time from filling the log. It belongs to the goroutine that reads the connection.
+type refusals struct {
+	logged time.Time
+	silent int // since then
+}
+
+// logRefused logs a refusal with the peer and the code, at most once a second for a session; the next line counts those between.
+func (s *Session) logRefused(what string, code Code) {
+	r, now := &s.refusals, s.b.now()
+	if now.Sub(r.logged) < time.Second {
+		r.silent++
+		return
+	}
+	s.b.log.Info(what, "app", s.app.id, "peer", s.peer, "code", int(code), "error", code.Name(), "more", r.silent)
+	r.logged, r.silent = now, 0
+}
 
 func newLimiter(r RateConfig) *rate.Limiter {
 	if r.MessagesPerSecond <= 0 {

@@ -183,7 +183,7 @@ func (s *Session) countRefused(errs []*Error) {
 		}
 	}
 	if n > 0 {
-		s.b.log.Info("subscriptions refused", "app", s.app.id, "peer", s.peer, "count", n, "code", last)
+		s.logRefused("subscriptions refused", last)
 	}
 }
 

@@ -27,14 +27,19 @@ Exit codes: 0 done; 1 it did not work; 2 wrong arguments or settings.`,
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(p), newCheck(p), newSign(p), newSend(p), newTail(p), newChat(p), newSettingsHelp(), newVersion(p))
+	root.AddCommand(newServe(p), newCheck(p), newSign(p), newSend(p), newTail(p), newChat(p), newBench(p), newSettingsHelp(), newVersion(p))
 	for _, c := range root.Commands() {
-		if work := c.RunE; work != nil {
-			c.RunE = func(cmd *cobra.Command, args []string) error {
-				p.began = true
-				return work(cmd, args)
-			}
-		}
+		p.begins(c)
 	}
 	return root
+}
+
+// begins notes when a command does, so that what failed before is known as wrong use.
+func (p *program) begins(c *cobra.Command) {
+	if work := c.RunE; work != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			p.began = true
+			return work(cmd, args)
+		}
+	}
 }

@@ -32,6 +32,11 @@ type Options struct {
 	Progress    io.Writer     // gets the live line; nil: nobody looks
 }
 
+// Connections is how many connections a run of any scenario has open at once, at most.
+func (o *Options) Connections() int {
+	return max(o.Clients, o.Groups*(o.Members+o.Publishers)+1, o.Receivers)
+}
+
 // MinSize is the shortest payload: what a message must carry to be checked.
 const MinSize = headSize
 
@@ -116,9 +121,6 @@ func (r *run) err(ctx context.Context) error {
 
 // openAll opens connections, o.Concurrency at a time. It stops at the first that fails.
 func (r *run) openAll(ctx context.Context, conns []*conn) error {
-	if err := RaiseDescriptors(len(conns)); err != nil {
-		return err
-	}
 	r.line.phase("connecting")
 	var next atomic.Int64
 	var workers sync.WaitGroup

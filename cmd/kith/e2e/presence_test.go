@@ -268,6 +268,7 @@ func TestAWillIsPublishedAsTheSendersMessage(t *testing.T) {
 		bob := open(t, a, "bob", o)
 		bob.event("session")
 		bob.close() // DISCONNECT: no will
+		bob.isGone("bob")
 		bob = open(t, a, "bob", o)
 		bob.send("peer/alice/bob", "before")
 		bob.drop()
@@ -288,6 +289,7 @@ func TestOfflineComesWhenTheServerDies(t *testing.T) {
 	open(t, a, "bob", opening{})
 	alice := open(t, a, "alice", opening{expiry: 60, password: watching("bob")})
 	alice.wants("presence/bob", "online")
+	alice.send("peer/bob/alice", "durable") // and with it what was written before
 	s.kill()
 	alice = open(t, s.again(t).in("demo"), "alice", opening{expiry: 60})
 	alice.wants("presence/bob", "offline")

@@ -141,7 +141,7 @@ func TestWhatWasDueWhileConnectedStaysBeyondThe50(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, version int) {
 		a := newApp(t, unlimited, "queue: {messages: 5, connected: 100}")
 		alice := open(t, a, "alice", opening{password: watching("bob")})
-		bob := open(t, a, "bob", opening{version: version, manual: true, receiveMax: 10})
+		bob := open(t, a, "bob", opening{version: version, manual: true, clean: true, receiveMax: 10})
 		for i := 1; i <= 120; i++ {
 			alice.send("peer/bob/alice", strconv.Itoa(i))
 		}
@@ -151,7 +151,7 @@ func TestWhatWasDueWhileConnectedStaysBeyondThe50(t *testing.T) {
 		for i := 121; i <= 130; i++ {
 			alice.send("peer/bob/alice", strconv.Itoa(i))
 		}
-		bob = open(t, a, "bob", opening{version: version})
+		bob = open(t, a, "bob", opening{version: version, clean: true})
 		want := append(numbers(21, 120), numbers(126, 130)...)
 		if got := bob.messages(105); !slices.Equal(got, want) {
 			t.Errorf("bob gets %v", got)
