@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -93,14 +94,15 @@ func (e *erasure) round(ctx context.Context) error {
 	return nil
 }
 
-// endSessions ends the peer's connections and waits until what they leave behind is stored.
+// endSessions ends the peer's connections of now and waits until what they leave behind is stored.
 func (e *erasure) endSessions(ctx context.Context) error {
+	here := e.b.sessionsHere(e.key())
 	e.b.kickConnected(e.app.id, e.peer, "")
 	deadline := time.NewTimer(endDeadline)
 	defer deadline.Stop()
 	look := time.NewTicker(endPoll)
 	defer look.Stop()
-	for e.b.isHere(e.key()) {
+	for len(here) > 0 {
 		select {
 		case <-look.C:
 		case <-deadline.C:
@@ -108,17 +110,21 @@ func (e *erasure) endSessions(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		still := e.b.sessionsHere(e.key())
+		here = slices.DeleteFunc(here, func(s *Session) bool { return !slices.Contains(still, s) })
 	}
 	return nil
 }
 
-// isHere reports whether the peer has a session here that is connected, or ended and not stored yet.
-func (b *Broker) isHere(key peerKey) bool {
+// sessionsHere returns the peer's sessions that are connected here, and those that ended and are not stored yet.
+func (b *Broker) sessionsHere(key peerKey) []*Session {
 	sh := b.shardOf(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	p := sh.peers[key]
-	return p != nil && len(p.sessions)+len(p.closing) > 0
+	if p := sh.peers[key]; p != nil {
+		return slices.Concat(p.sessions, p.closing)
+	}
+	return nil
 }
 
 // leaveGroups makes the peer leave its groups, as if by itself.

@@ -98,14 +98,20 @@ func TestTheGroupHearsThatAnErasedPeerLeft(t *testing.T) {
 // The numbers of its inbox go on: what comes afterwards is neither lost nor counted wrongly.
 func TestAnErasedPeerMayComeBackAsANewOne(t *testing.T) {
 	w := newWorld(t)
-	bob := w.open("bob", watching("alice"))
-	for range 2 { // again, when there is nothing
-		for i := range 70 {
-			bob.send("demo/peer/alice/bob", fmt.Sprint("before ", i))
+	send := func(n int) {
+		bob := w.open("bob", watching("alice"))
+		for i := range n {
+			bob.send("demo/peer/alice/bob", fmt.Sprint(i+1))
 		}
-		bob.sent("demo/peer/alice/bob", "before")
+		bob.await(n, isAck)
+		bob.leave(broker.EndDisconnect)
+	}
+	for range 2 {
+		send(70)
 		w.erase("alice")
-		w.erase("alice")
+		w.erase("alice") // when there is nothing
+		w.stop()
+		w.start() // nothing is remembered but what is stored
 		alice := w.open("alice/new")
 		var event struct {
 			Event   string
@@ -116,16 +122,11 @@ func TestAnErasedPeerMayComeBackAsANewOne(t *testing.T) {
 		if event.Event != "opened" || event.Waiting != 0 || len(event.Groups) != 0 {
 			t.Errorf("%+v", event)
 		}
-		bob.sent("demo/peer/alice/bob", "after")
-		want(t, "after", alice.messages(1), []string{"after"})
 		alice.leave(broker.EndDisconnect)
 		w.pass(10 * time.Millisecond)
-		for i := range 60 {
-			bob.send("demo/peer/alice/bob", fmt.Sprint(i))
-		}
-		bob.sent("demo/peer/alice/bob", "60")
+		send(61)
 		alice = w.open("alice/new")
-		want(t, "what waited", alice.messages(50), numbered(11, 60))
+		want(t, "what waited", alice.messages(50), numbered(12, 61))
 		var missed struct{ Count int }
 		decode(t, alice.await(1, isTopic("demo/event/alice/missed"))[0].Payload, &missed)
 		want(t, "missed", missed.Count, 11)
@@ -183,5 +184,50 @@ func TestErasureTellsThatAConnectionDidNotEnd(t *testing.T) {
 	want(t, "nothing was removed", w.history(broker.HistoryQuery{}), []string{"stays"})
 	if _, err := w.b.ErasePeer(t.Context(), "nope", "alice"); broker.AsError(err).Code != broker.AppNotFound {
 		t.Errorf("no such app: %v", err)
+	}
+}
+
+// Stock MQTT clients connect again at once. What such a peer is afterwards it became after the erasure.
+func TestAPeerThatComesBackAtOnceIsErasedAllTheSame(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"))
+	g := alice.create(map[string]any{})
+	alice.sent("demo/peer/bob/alice", "before")
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for c := alice; ; {
+			c.awaitClosed()
+			c.leave(broker.EndServer)
+			next, err := w.tryOpen("alice")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			next.run()
+			select {
+			case <-stop:
+				return
+			default:
+				c = next
+			}
+		}
+	}()
+	for range 20 {
+		w.erase("alice")
+	}
+	close(stop)
+	if _, err := w.b.Kick(t.Context(), "demo", "alice", ""); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	want(t, "what it sent", w.history(broker.HistoryQuery{}), nil)
+	members, err := w.b.Members(t.Context(), "demo", broker.GroupID(g), "", 10)
+	if err != nil || len(members) != 0 {
+		t.Errorf("members %v, %v", members, err)
+	}
+	page, err := w.b.Peers(t.Context(), "demo", broker.PeersQuery{Prefix: "alice", Limit: 10})
+	if err != nil || len(page) != 1 || !page[0].Online {
+		t.Errorf("the new one: %v, %v", page, err)
 	}
 }

@@ -53,6 +53,9 @@ func (s *Session) nextMissed(out []Out) []Out {
 	}{o.missed, o.missedFrom})
 	s.b.counters.missed.Add(o.missed)
 	o.missed, o.missedFrom = 0, 0
+	if s.mode == receiveMessages && s.grantFor(next.Topic, false).stopped {
+		return out // events only where subscribed (spec 2)
+	}
 	return append(out, next)
 }
 

@@ -32,6 +32,7 @@ type inbound struct {
 	holding     bool // MQTT 3.1.1, the store away: what comes is held, in order, and tried again
 	held        []*staged
 	heldSince   time.Time
+	over        bool // what was held is given up, and the connection closed: nothing more is taken
 	limiter     *rate.Limiter
 	limits      RateConfig // of limiter
 	// topic and parsed are those of the last publish, which the next often repeats. They belong to the goroutine that calls Publish.
@@ -94,6 +95,9 @@ func (s *Session) drainAcks() {
 // stage adds an append to the session's batch; ack is answered when it is durable. s.mu is held.
 func (s *Session) stage(a Append, ack pendingAck) {
 	in := &s.in
+	if s.ended || in.over {
+		return // the client sends it again; behind what the next connection sends it would be out of order
+	}
 	if in.staged == nil {
 		in.staged = s.b.stagedPool.Get().(*staged) //nolint:forcetypeassert // the pool holds nothing else
 	}
@@ -138,7 +142,7 @@ func (s *Session) submit(st *staged) {
 func (s *Session) waitForRoom() {
 	for {
 		s.mu.Lock()
-		full := s.in.uncommitted >= maxUncommitted && !s.ended
+		full := s.in.uncommitted >= maxUncommitted && !s.ended && !s.in.over
 		cut := full || s.in.staged != nil && len(s.in.staged.acks) >= maxStaged
 		if full && s.in.committed == nil {
 			s.in.committed = make(chan struct{}, 1)
@@ -185,15 +189,13 @@ func (s *Session) committed(st *staged, err error) {
 		}
 	}
 	s.in.uncommitted -= len(st.acks)
-	if s.in.committed != nil {
-		select {
-		case s.in.committed <- struct{}{}:
-		default:
-		}
-	}
+	s.in.signal()
 	s.drainAcks()
 	ended := s.ended
 	closing := err == nil && s.holdOver(st)
+	if closing {
+		s.in.giveUp()
+	}
 	s.mu.Unlock()
 	if closing {
 		s.link.Close(CloseStoreAway)
@@ -206,6 +208,21 @@ func (s *Session) committed(st *staged, err error) {
 	}
 	wakeAll(wake)
 	b.recycle(st)
+}
+
+// signal lets go who waits for what is uncommitted.
+func (in *inbound) signal() {
+	if in.committed != nil {
+		select {
+		case in.committed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (in *inbound) giveUp() {
+	in.over = true
+	in.signal()
 }
 
 // refuseLate refuses a message whose sender was kicked before it got its place in the log. s.mu is held.
@@ -248,6 +265,9 @@ func (s *Session) retryHeld() {
 	s.in.held = nil
 	late := s.b.now().Sub(s.in.heldSince) > maxHeld
 	ended := s.ended
+	if late {
+		s.in.giveUp()
+	}
 	s.mu.Unlock()
 	switch {
 	case ended:
@@ -278,6 +298,17 @@ func (s *Session) holdOver(st *staged) (closing bool) {
 		time.AfterFunc(0, s.retryHeld)
 	}
 	return false
+}
+
+// Backlog returns how many acknowledgements, replies and events wait for Next. A link reads no packets while there are many: its
+// client does not take what it asked for.
+func (s *Session) Backlog() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return 0
+	}
+	return s.out.ready.len()
 }
 
 // Release takes the client's PUBREL; OutComplete comes out of Next.

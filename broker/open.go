@@ -272,6 +272,11 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 // limitDevices makes room for a device never seen: the longest absent is forgotten (spec 1); while all are connected it is refused.
 func (b *Broker) limitDevices(ctx context.Context, s *Session, st *restored, connected []DeviceID) error {
 	limit := s.app.cfg.Load().Devices
+	for _, d := range connected { // one that has just opened is not in the store yet
+		if !slices.Contains(st.devices, d) {
+			st.devices = append(st.devices, d)
+		}
+	}
 	if slices.Contains(st.devices, s.device) || len(st.devices) < limit {
 		return nil
 	}

@@ -18,13 +18,13 @@ const (
 
 // password is the JSON object a client presents as its MQTT password (spec 2).
 type password struct {
-	Timestamp json.Number `json:"timestamp"`
-	Nonce     string      `json:"nonce"`
-	Signature string      `json:"signature"`
-	Watch     *[]string   `json:"watch"`
-	Envelope  bool        `json:"envelope"`
-	Super     bool        `json:"super"`
-	Receive   string      `json:"receive"`
+	Timestamp seconds   `json:"timestamp"`
+	Nonce     string    `json:"nonce"`
+	Signature string    `json:"signature"`
+	Watch     *[]string `json:"watch"`
+	Envelope  bool      `json:"envelope"`
+	Super     bool      `json:"super"`
+	Receive   string    `json:"receive"`
 }
 
 const maxPasswordBytes = 16 << 10
@@ -54,7 +54,7 @@ func parsePassword(raw []byte) (p password, mode receiveMode, err *Error) {
 }
 
 func (p *password) proof() proof {
-	return proof{timestamp: p.Timestamp.String(), nonce: p.Nonce, signature: p.Signature}
+	return proof{timestamp: string(p.Timestamp), nonce: p.Nonce, signature: p.Signature}
 }
 
 // decodeObject parses exactly one JSON object into v. Its errors name the field at fault and never quote the input.
@@ -75,6 +75,21 @@ func decodeObject(raw []byte, v any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("more than one JSON value")
 	}
+	return nil
+}
+
+// seconds is a timestamp as it was written, a JSON number: what is signed is its text.
+type seconds string
+
+// UnmarshalJSON takes a number; null is as good as none.
+func (s *seconds) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	if c := raw[0]; c != '-' && (c < '0' || c > '9') {
+		return errors.New("timestamp is not a number")
+	}
+	*s = seconds(raw)
 	return nil
 }
 

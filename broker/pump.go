@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -207,9 +208,6 @@ const (
 	renderHold         // delivery was stopped: it waits
 )
 
-// maxOverhead is what a delivery's packet can need beside payload, topic and properties of the sender's.
-const maxOverhead = 256
-
 // render turns an entry into what is sent, with QoS set and Tag not. What is sent again is not stopped by an UNSUBSCRIBE that came
 // after it was sent first [MQTT-3.10.4-3].
 func (s *Session) render(it *item, now int64, again bool) (Out, verdict) {
@@ -259,23 +257,71 @@ func (s *Session) wrapped(m *Message, o *Out) []byte {
 	return m.envelope()
 }
 
-// packetSize bounds the size of a delivery's packet from above.
+// packetSize is the size of a delivery's packet to an MQTT 5 client (no other names a maximum), at QoS 1 or 2.
 func (s *Session) packetSize(o *Out) int {
-	n := maxOverhead + len(s.app.id) + len(o.Topic) + len(o.To) + 5*len(o.SubIDs)
-	if o.Wrapped || o.Message == nil {
-		n += len(o.Payload)
-	} else {
-		n += len(o.Message.Payload)
+	topic, payload, props := len(o.Topic), len(o.Payload), 0
+	for _, id := range o.SubIDs {
+		props += 1 + varintSize(int(id))
 	}
 	if m := o.Message; m != nil {
-		n += len(m.From) + len(m.Group) + m.Props.Size() + 5*len(m.Props.User)
-		if len(m.To) > 1 {
-			for _, p := range m.To {
-				n += len(p) + 7
+		topic = len(s.app.id) + len("/peer//") + len(o.To) + len(m.From)
+		if m.Group != "" {
+			topic = len(s.app.id) + len("/group//") + len(m.Group) + len(m.From)
+		}
+		if !o.Wrapped {
+			payload = len(m.Payload)
+		}
+		props += userSize("id", idText.EncodedLen(len(o.ID))) + userSize("ts", len(strconv.FormatInt(o.ID.Time(), 10))) + m.Props.packetSize()
+		if o.Offline {
+			props += userSize("offline", len("true"))
+		}
+		if m.Transient {
+			props += userSize("transient", len("true"))
+		}
+		if m.Group == "" && len(m.To) > 1 {
+			for _, to := range m.To {
+				props += userSize("to", len(to))
 			}
+			props += userSize("conversation", len(m.Conversation))
 		}
 	}
+	n := 2 + topic + 2 + varintSize(props) + props + payload
+	return 1 + varintSize(n) + n
+}
+
+// packetSize is what the properties take in a packet.
+func (p *Properties) packetSize() (n int) {
+	if p.TextFormat {
+		n += 2
+	}
+	if p.Expires != 0 {
+		n += 5
+	}
+	if p.ContentType != "" {
+		n += 3 + len(p.ContentType)
+	}
+	if p.ResponseTopic != "" {
+		n += 3 + len(p.ResponseTopic)
+	}
+	if p.CorrelationData != nil {
+		n += 3 + len(p.CorrelationData)
+	}
+	for i := range p.User {
+		n += userSize(p.User[i].Name, len(p.User[i].Value))
+	}
 	return n
+}
+
+// userSize is what an MQTT 5 user property takes in a packet.
+func userSize(name string, value int) int { return 5 + len(name) + value }
+
+// varintSize is the length of a variable byte integer.
+func varintSize(n int) int {
+	size := 1
+	for ; n >= 0x80; n >>= 7 {
+		size++
+	}
+	return size
 }
 
 // nextPresence sends the last state of watched peers; several changes of one peer that wait are one.

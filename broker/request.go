@@ -26,7 +26,7 @@ type replyTo struct {
 // requestBody is what requests take; each verb uses its part (spec 6).
 type requestBody struct {
 	ID         json.RawMessage `json:"id"`
-	Timestamp  json.Number     `json:"timestamp"`
+	Timestamp  seconds         `json:"timestamp"`
 	Nonce      string          `json:"nonce"`
 	Signature  string          `json:"signature"`
 	Peers      []string        `json:"peers"`
@@ -48,7 +48,7 @@ type requestBody struct {
 }
 
 func (r *requestBody) proof() proof {
-	return proof{timestamp: r.Timestamp.String(), nonce: r.Nonce, signature: r.Signature}
+	return proof{timestamp: string(r.Timestamp), nonce: r.Nonce, signature: r.Signature}
 }
 
 type verb func(ctx context.Context, s *Session, r *requestBody) (map[string]any, error)

@@ -101,6 +101,12 @@ func (f *fakeSession) Next(out []broker.Out) []broker.Out {
 	return out
 }
 
+func (f *fakeSession) Backlog() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.out)
+}
+
 func (f *fakeSession) Written() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

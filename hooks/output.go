@@ -14,6 +14,7 @@ const (
 	batchSize   = 32        // deliveries asked of the session at once
 	writeSize   = 64 << 10  // a write is made when this much is encoded
 	directLimit = 64 << 10  // no packet is read while more than this waits that the engine made
+	readyLimit  = 2048      // nor while more answers of the session than this wait
 	poolLimit   = 256 << 10 // larger scratch is not kept
 )
 
@@ -37,7 +38,7 @@ type output struct {
 
 	mu     sync.Mutex // guards direct
 	direct []byte
-	room   sync.Cond // signalled when direct has been taken, or the connection ends
+	room   sync.Cond // signalled when direct or answers of the session have been taken, or the connection ends
 }
 
 // write appends a packet that the engine made.
@@ -54,8 +55,8 @@ func (o *output) take(b []byte) []byte {
 	if len(o.direct) > 0 {
 		b = append(b, o.direct...)
 		o.direct = nil
-		o.room.Broadcast()
 	}
+	o.room.Broadcast()
 	return b
 }
 
@@ -193,7 +194,7 @@ func (c *conn) armWrite() {
 func (c *conn) waitRoom() {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	for len(c.out.direct) > directLimit && c.out.state.Load() != flushStopped {
+	for (len(c.out.direct) > directLimit || c.session.Backlog() > readyLimit) && c.out.state.Load() != flushStopped {
 		c.out.room.Wait()
 	}
 }

@@ -60,6 +60,7 @@ type session interface {
 	Acked(tag uint16)
 	Received(tag uint16)
 	Next(out []broker.Out) []broker.Out
+	Backlog() int
 	Written()
 	Subscribe(ctx context.Context, subs []broker.Subscription, proof *broker.WatchProof) ([]*broker.Error, []bool)
 	Unsubscribe(filters []string) []bool

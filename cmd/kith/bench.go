@@ -34,7 +34,7 @@ func newBench(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Load a server and measure it, to size your own machines",
-		Long: `Bench loads a server with clients of its own and tells how many messages and connections it takes, how long
+		Long: `Bench loads a server with clients of its own, to size your own machines: it tells how many messages and connections it takes, how long
 they take, and whether anything was lost, duplicated or out of order; then it exits with 1.
 
 Measure an app made for it: messages stay in the app's history, peers named bench-… stay known for a week, and the app's

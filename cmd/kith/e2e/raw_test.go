@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -156,3 +157,15 @@ func until3[T packets3.ControlPacket](r *raw, wanted func(T) bool) T {
 
 // anyOf wants any packet.
 func anyOf[T any](T) bool { return true }
+
+// hears checks that the next n messages are the numbers from 0 on.
+func hears(t testing.TB, name string, r *raw, n int) {
+	t.Helper()
+	for i := range n {
+		p := until5(r, func(p *packets.Publish) bool { return p.QoS > 0 })
+		if string(p.Payload) != strconv.Itoa(i) {
+			t.Fatalf("%s hears %q, want %d", name, p.Payload, i)
+		}
+		r.write(&packets.Puback{PacketID: p.PacketID, Properties: &packets.Properties{}})
+	}
+}

@@ -75,7 +75,9 @@ func TestHistoryRequestsAreForParticipants(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, version int) {
 		a := newApp(t)
 		alice, group, ids := talk(t, a, version)
-		texts := func(c *client, request string) string { return page{Items: c.does("history", request).Messages}.texts() }
+		texts := func(c *client, request string) string {
+			return page{Items: c.does("history", request).Messages}.texts()
+		}
 		if got := texts(alice, `{"peer":"bob"}`); got != "2 1" {
 			t.Errorf("with bob: %q", got)
 		}

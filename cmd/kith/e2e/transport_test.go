@@ -1,0 +1,232 @@
+package e2e_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// webSocket opens a connection to /mqtt as browsers' MQTT libraries do.
+func webSocket(url string, config *tls.Config) func() (net.Conn, error) {
+	return func() (net.Conn, error) {
+		d := websocket.Dialer{Subprotocols: []string{"mqtt"}, TLSClientConfig: config, HandshakeTimeout: patience}
+		ws, resp, err := d.Dial(url, nil)
+		if err != nil {
+			return nil, err
+		}
+		if ws.Subprotocol() != "mqtt" {
+			return nil, fmt.Errorf("subprotocol %q, status %s", ws.Subprotocol(), resp.Status)
+		}
+		return &wsConn{Conn: ws}, nil
+	}
+}
+
+// wsConn is a WebSocket as a stream of bytes.
+type wsConn struct {
+	*websocket.Conn
+	frame io.Reader
+}
+
+func (c *wsConn) Read(b []byte) (int, error) {
+	for {
+		if c.frame == nil {
+			_, frame, err := c.NextReader()
+			if err != nil {
+				return 0, err
+			}
+			c.frame = frame
+		}
+		n, err := c.frame.Read(b)
+		if err == io.EOF { //nolint:errorlint // as a frame returns it
+			c.frame, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+func (c *wsConn) Write(b []byte) (int, error) { return len(b), c.WriteMessage(websocket.BinaryMessage, b) }
+
+func (c *wsConn) SetDeadline(t time.Time) error {
+	_ = c.SetReadDeadline(t)
+	return c.SetWriteDeadline(t)
+}
+
+func TestMQTTOverWebSocket(t *testing.T) {
+	t.Parallel()
+	inBothVersions(t, func(t *testing.T, version int) {
+		a := newApp(t)
+		alice := open(t, a, "alice", opening{version: version, password: watching("bob"), via: webSocket("ws://"+a.HTTP+"/mqtt", nil)})
+		bob := open(t, a, "bob", opening{version: version})
+		alice.send("peer/bob/alice", "over websocket")
+		bob.wants("peer/bob/alice", "over websocket")
+		if s := a.rest(t, http.MethodGet, "/peers/alice", "").Sessions; len(s) != 1 || !strings.HasSuffix(s[0].Protocol, " ws") {
+			t.Errorf("sessions %+v", s)
+		}
+	})
+}
+
+// authority signs certificates for a test.
+type authority struct {
+	t    testing.TB
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  []byte
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	ca := &authority{t: t}
+	ca.key, ca.cert, ca.pem = ca.sign("authority", true)
+	return ca
+}
+
+func (ca *authority) sign(name string, root bool) (*ecdsa.PrivateKey, *x509.Certificate, []byte) {
+	ca.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: root, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	parent, signer := template, key
+	if !root {
+		parent, signer = ca.cert, ca.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	return key, cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// pair makes a certificate and writes it, with its key, to dir.
+func (ca *authority) pair(dir, name string) (certFile, keyFile string, pair tls.Certificate) {
+	ca.t.Helper()
+	key, _, cert := ca.sign(name, false)
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	certFile, keyFile = ca.file(dir, name+".pem", cert), ca.file(dir, name+".key", keyPEM)
+	if pair, err = tls.X509KeyPair(cert, keyPEM); err != nil {
+		ca.t.Fatal(err)
+	}
+	return certFile, keyFile, pair
+}
+
+func (ca *authority) file(dir, name string, content []byte) string {
+	ca.t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		ca.t.Fatal(err)
+	}
+	return path
+}
+
+// MQTT over TLS and over secure WebSocket; with client_ca only clients with a certificate come in.
+func TestTLSWithClientCertificates(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca := newAuthority(t)
+	certFile, keyFile, _ := ca.pair(dir, "server")
+	clientCert, clientKey, pair := ca.pair(dir, "client")
+	_, _, foreign := newAuthority(t).pair(dir, "foreign")
+	caFile := ca.file(dir, "ca.pem", ca.pem)
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	s := startWith(t, &config{
+		dir: dir, apps: []string{"{id: demo, master_key: " + masterKey + "}"},
+		listen: fmt.Sprintf(`, mqtts: "127.0.0.1:0", tls: {cert: %q, key: %q, client_ca: %q}`, certFile, keyFile, caFile),
+	})
+	a := s.in("demo")
+	with := func(cert tls.Certificate) func() (net.Conn, error) {
+		return func() (net.Conn, error) {
+			return tls.Dial("tcp", s.MQTTS, &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
+		}
+	}
+	inBothVersions(t, func(t *testing.T, version int) {
+		name := fmt.Sprintf("alice%d", version)
+		alice := open(t, a, name, opening{version: version, password: watching("bob"), via: with(pair)})
+		alice.send("peer/bob/"+name, "secret")
+	})
+	t.Cleanup(func() {
+		for what, cert := range map[string]tls.Certificate{"no certificate": {}, "a foreign certificate": foreign} {
+			conn, err := with(cert)()
+			if err == nil { // with TLS 1.3 the refusal comes with the first read
+				_ = conn.SetDeadline(time.Now().Add(patience))
+				_, err = conn.Read(make([]byte, 1))
+			}
+			if err == nil {
+				t.Errorf("%s is let in", what)
+			}
+		}
+		_, port, _ := net.SplitHostPort(s.MQTTS)
+		out, err := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", port, "--cafile", caFile, "--cert", clientCert, "--key", clientKey,
+			"-V", "5", "-i", "carol", "-u", "demo", "-P", `{"watch":["bob"]}`, "-t", "demo/peer/bob/carol", "-q", "1", "-m", "of mosquitto").CombinedOutput()
+		if err != nil {
+			t.Errorf("mosquitto_pub: %v: %s", err, out)
+		}
+		bob := open(t, a, "bob", opening{via: webSocket("wss://"+s.HTTP+"/mqtt", &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})})
+		bob.messages(3)
+	})
+}
+
+// The lines of the README: mosquitto's clients talk, in either version.
+func TestMosquittosClientsTalk(t *testing.T) {
+	t.Parallel()
+	inBothVersions(t, func(t *testing.T, version int) {
+		a := newApp(t)
+		protocol := map[int]string{5: "5", 3: "311"}[version]
+		_, port, _ := net.SplitHostPort(a.MQTT)
+		common := []string{"-h", "127.0.0.1", "-p", port, "-V", protocol, "-u", a.id}
+		watcher := open(t, a, "watcher", opening{password: watching("bob")})
+		sub := exec.Command("mosquitto_sub", append(common, "-i", "bob", "-t", a.id+"/peer/bob/+", "-q", "1", "-C", "2", "-W", "15")...)
+		var heard bytes.Buffer
+		sub.Stdout, sub.Stderr = &heard, &heard
+		if err := sub.Start(); err != nil {
+			t.Fatal(err)
+		}
+		watcher.wants("presence/bob", "offline")
+		watcher.wants("presence/bob", "online")
+		out, err := exec.Command("mosquitto_pub", append(common, "-i", "alice/cli", "-P", `{"watch":["bob"],"receive":"none"}`,
+			"-t", a.id+"/peer/bob/alice", "-q", "1", "-m", "hello")...).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("mosquitto_pub: %v: %s", err, out)
+		}
+		if err := sub.Wait(); err != nil || !strings.Contains(heard.String(), "\nhello\n") {
+			t.Errorf("mosquitto_sub: %v: %s", err, &heard)
+		}
+		out, err = exec.Command("mosquitto_pub", append(common, "-i", "a:b", "-t", "x", "-m", "x")...).CombinedOutput()
+		if err == nil {
+			t.Errorf("a refused client id: %s", out)
+		}
+	})
+}
