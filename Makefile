@@ -2,6 +2,8 @@
 
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 30s
+COUNT ?= 1
+BENCH ?= .
 
 .PHONY: help
 help: ## list the targets
@@ -36,8 +38,9 @@ fuzz: ## fuzz every fuzz target for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: ## run all benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## run all Go benchmarks COUNT times (1), for benchstat, then kith bench on a server of its own
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
+	.ci/bench
 
 .PHONY: check
 check: ## all that CI checks: gofmt, go mod tidy, vet, lint, tests

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -256,7 +257,7 @@ func TestExamplesFitTheirSchemas(t *testing.T) {
 	walk = func(v any, at []string) {
 		object, _ := v.(map[string]any)
 		for key, inner := range object {
-			walk(inner, append(at[:len(at):len(at)], key))
+			walk(inner, append(slices.Clip(at), key))
 		}
 		if object["schema"] == nil || at[len(at)-2] != "content" {
 			return // not a media type
@@ -271,7 +272,7 @@ func TestExamplesFitTheirSchemas(t *testing.T) {
 				continue
 			}
 			checked++
-			if err := d.check(e, append(at[:len(at):len(at)], "schema")...); err != nil {
+			if err := d.check(e, append(slices.Clip(at), "schema")...); err != nil {
 				t.Errorf("%v: %s: %v", at, name, err)
 			}
 		}

@@ -130,7 +130,7 @@ func (b *Broker) Peer(ctx context.Context, app AppID, peer PeerID) (PeerStatus, 
 		return st, false, err
 	}
 	st.LastSeen = decodeTime(values[0])
-	st.Online, _ = b.isOnline(peerKey{app, peer})
+	st.Online = b.isOnline(peerKey{app, peer})
 	if st.Groups, _, err = b.groupsOf(ctx, app, peer, "", maxGroupsListed); err != nil {
 		return st, false, err
 	}

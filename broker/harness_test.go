@@ -67,9 +67,10 @@ func (w *world) start() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel, w.done = cancel, make(chan struct{})
+	b, done := w.b, w.done
 	go func() {
-		defer close(w.done)
-		if err := w.b.Run(ctx); err != nil {
+		defer close(done)
+		if err := b.Run(ctx); err != nil {
 			w.t.Error(err)
 		}
 	}()

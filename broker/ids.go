@@ -1,7 +1,7 @@
 package broker
 
 import (
-	"crypto/md5"
+	"crypto/md5" //nolint:gosec // an identifier fixed by spec 1, not a protection
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -68,7 +68,7 @@ func DirectConversation(peers ...PeerID) ConversationID {
 	sorted := slices.Clone(peers)
 	slices.Sort(sorted)
 	sorted = slices.Compact(sorted)
-	h := md5.New() //nolint:gosec // an identifier fixed by spec 1, not a protection
+	h := md5.New()
 	for i, p := range sorted {
 		if i > 0 {
 			h.Write([]byte{':'})

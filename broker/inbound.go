@@ -102,7 +102,7 @@ func (s *Session) stage(a Append, ack pendingAck) {
 		in.staged = s.b.stagedPool.Get().(*staged) //nolint:forcetypeassert // the pool holds nothing else
 	}
 	in.staged.batch.Appends = append(in.staged.batch.Appends, a)
-	in.staged.acks = append(in.staged.acks, in.first+uint64(in.acks.len()))
+	in.staged.acks = append(in.staged.acks, in.first+uint64(in.acks.len())) //nolint:gosec // not negative
 	in.acks.push(ack)
 	in.uncommitted++
 }

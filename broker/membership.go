@@ -71,7 +71,7 @@ func (b *Broker) createGroup(ctx context.Context, app *app, g *groupRecord, by a
 	if g.Open {
 		return false, nil
 	}
-	return false, b.change(ctx, app, k, g, batch.Writes[0].Value, by, members, true)
+	return false, b.change(ctx, k, g, batch.Writes[0].Value, by, members, true)
 }
 
 func checkGroupFields(name string, attributes json.RawMessage) *Error {
@@ -105,7 +105,7 @@ func (b *Broker) addMembers(ctx context.Context, app *app, k groupKey, by actor,
 	if limit := app.cfg.Load().GroupMembers; g.Members+len(added) > limit {
 		return nil, Errorf(GroupFull, "a group has at most %d members", limit)
 	}
-	return added, b.change(ctx, app, k, g, raw, by, added, true)
+	return added, b.change(ctx, k, g, raw, by, added, true)
 }
 
 // removeMembers ends the membership of peers and returns those that were members.
@@ -123,7 +123,7 @@ func (b *Broker) removeMembers(ctx context.Context, app *app, k groupKey, by act
 	if removed, err = b.split(ctx, k, peers, true); err != nil || len(removed) == 0 {
 		return removed, err
 	}
-	return removed, b.change(ctx, app, k, g, raw, by, removed, false)
+	return removed, b.change(ctx, k, g, raw, by, removed, false)
 }
 
 // split returns those of peers that are members, or those that are not.
@@ -149,7 +149,7 @@ func (b *Broker) split(ctx context.Context, k groupKey, peers []PeerID, members 
 const maxNoticePeers = 100
 
 // change commits that peers join or leave. The group's change lock is held.
-func (b *Broker) change(ctx context.Context, app *app, k groupKey, g *groupRecord, raw []byte, by actor, peers []PeerID, join bool) error {
+func (b *Broker) change(ctx context.Context, k groupKey, g *groupRecord, raw []byte, by actor, peers []PeerID, join bool) error {
 	for part := range slices.Chunk(peers, maxNoticePeers) {
 		if join {
 			g.Members += len(part)

@@ -73,11 +73,11 @@ func (id MessageID) before() MessageID {
 }
 
 // Time returns when the message was accepted, in Unix milliseconds.
-func (id MessageID) Time() int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) } //nolint:gosec // 48 bits
+func (id MessageID) Time() int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) }
 
 // FirstIDAt returns the least id that a message accepted at ms (Unix milliseconds) can have.
 func FirstIDAt(ms int64) (id MessageID) {
-	binary.BigEndian.PutUint64(id[:8], uint64(max(ms, 0))<<16) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(id[:8], uint64(max(ms, 0))<<16)
 	return id
 }
 
@@ -96,7 +96,7 @@ func NewIDClock(node uint32, after MessageID, now func() time.Time) *IDClock {
 
 // Next returns an id above every id returned before.
 func (c *IDClock) Next() (id MessageID) {
-	at := uint64(c.now().UnixMilli()) << 16 //nolint:gosec // after 1970
+	at := uint64(c.now().UnixMilli()) << 16
 	c.mu.Lock()
 	c.last = max(at, c.last+1)
 	at = c.last

@@ -83,7 +83,7 @@ func (b *Broker) useNonce(ctx context.Context, a *app, p *proof, seconds int64, 
 	if fresh {
 		keep := max(cfg.Signature.Window, cfg.Signature.Reuse) + cfg.Signature.Window
 		w := Write{
-			Key: key, If: IfAbsent, Value: append(binary.BigEndian.AppendUint64(nil, uint64(now)), use...), //nolint:gosec // after 1970
+			Key: key, If: IfAbsent, Value: append(binary.BigEndian.AppendUint64(nil, uint64(now)), use...),
 			Expires: seconds*1000 + keep.Milliseconds(),
 		}
 		batch, err := b.commit(ctx, &Batch{Writes: []Write{w}})

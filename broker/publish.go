@@ -97,7 +97,7 @@ func (s *Session) refused(p *Publish, t string, err *Error) {
 		return
 	}
 	s.b.counters.refuse(err.Code)
-	s.logRefused("publish refused", err.Code)
+	s.logRefused("publish", err.Code)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.QoS == 0 || s.version < 5 {

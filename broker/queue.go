@@ -113,7 +113,7 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored, 
 		case l.id.Kind != LogConversation && st.record == nil:
 			st.cursors[l.id.short()] = far
 		case l.id.Kind == LogConversation:
-			at, err := b.groupStart(ctx, s, st, l.id, far)
+			at, err := b.groupStart(ctx, st, l.id, far)
 			if err != nil {
 				return err
 			}
@@ -125,7 +125,7 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored, 
 
 // groupStart is where a device without a place in a group's log begins: at its peer's join, but not before what it had
 // already when it went. Only logs in which something was left get a place when a device goes.
-func (b *Broker) groupStart(ctx context.Context, s *Session, st *restored, l LogID, far Position) (Position, error) {
+func (b *Broker) groupStart(ctx context.Context, st *restored, l LogID, far Position) (Position, error) {
 	joined := st.joined[l.Owner]
 	if st.record == nil {
 		if far.N > joined.N {
@@ -192,7 +192,7 @@ func (w *waitingLogs) keepAll(ctx context.Context) (bool, error) {
 			messages += l.last.N - l.from.N
 		}
 	}
-	if messages > uint64(max(min(w.cfg.Queue.Messages, w.cfg.Queue.Connected), 0)) { //nolint:gosec // not negative
+	if messages > uint64(max(min(w.cfg.Queue.Messages, w.cfg.Queue.Connected), 0)) {
 		return false, nil
 	}
 	for _, l := range w.logs {
@@ -284,7 +284,7 @@ func (w *waitingLogs) settle(ctx context.Context, l *waitingLog) error {
 	l.dueFrom = l.from
 	due := l.absentAt.N - l.from.N
 	skip := uint64(0)
-	if most := uint64(max(w.cfg.Queue.Connected, 0)); due > most && l.state.id.Kind != LogEvents { //nolint:gosec // not negative
+	if most := uint64(max(w.cfg.Queue.Connected, 0)); due > most && l.state.id.Kind != LogEvents {
 		skip = due - most
 	}
 	if due > 0 {
@@ -365,7 +365,7 @@ func (w *waitingLogs) firstMessage(ctx context.Context, l *waitingLog, from Posi
 // queue.connected messages needs it.
 func (w *waitingLogs) find(ctx context.Context, l *waitingLog, from Position, to uint64) (Position, error) {
 	for from.N < to {
-		page, err := w.broker.store.Read(ctx, l.state.id, Range{After: from.ID, Limit: int(min(1000, to-from.N))}) //nolint:gosec // at most 1000
+		page, err := w.broker.store.Read(ctx, l.state.id, Range{After: from.ID, Limit: int(min(1000, to-from.N))})
 		if err != nil || len(page) == 0 {
 			return from, err
 		}

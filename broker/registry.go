@@ -110,21 +110,21 @@ func (b *Broker) allSessions() []*Session {
 	return all
 }
 
-func (b *Broker) isOnline(key peerKey) (online bool, since int64) {
+func (b *Broker) isOnline(key peerKey) bool {
 	sh := b.shardOf(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if p := sh.peers[key]; p != nil {
-		return p.online, p.changed
+		return p.online
 	}
-	return false, 0
+	return false
 }
 
 // Online returns those of peers that are online, in the order asked.
 func (b *Broker) Online(app AppID, peers []PeerID) []PeerID {
 	online := []PeerID{}
 	for _, p := range peers {
-		if on, _ := b.isOnline(peerKey{app, p}); on {
+		if b.isOnline(peerKey{app, p}) {
 			online = append(online, p)
 		}
 	}

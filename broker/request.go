@@ -131,7 +131,7 @@ func (s *Session) parseRequest(p *Publish, to *replyTo) (*requestBody, *Error) {
 
 func (s *Session) replyError(to replyTo, err *Error) {
 	s.b.counters.refuse(err.Code)
-	s.logRefused("request refused", err.Code)
+	s.logRefused("request", err.Code)
 	answer := map[string]any{"ok": false, "code": err.Code, "error": err.Code.Name(), "message": err.Message}
 	s.sendReply(to, answer)
 }

@@ -97,7 +97,7 @@ func (s *Session) logRefused(what string, code Code) {
 		r.silent++
 		return
 	}
-	s.b.log.Info(what, "app", s.app.id, "peer", s.peer, "code", int(code), "error", code.Name(), "more", r.silent)
+	s.b.log.Info("refused", "what", what, "app", s.app.id, "peer", s.peer, "code", int(code), "error", code.Name(), "more", r.silent)
 	r.logged, r.silent = now, 0
 }
 

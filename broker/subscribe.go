@@ -183,7 +183,7 @@ func (s *Session) countRefused(errs []*Error) {
 		}
 	}
 	if n > 0 {
-		s.logRefused("subscriptions refused", last)
+		s.logRefused("subscribe", last)
 	}
 }
 

@@ -94,18 +94,4 @@ func coversFilter(allowed, filter string) bool {
 	}
 }
 
-// validFilter reports whether s is a well-formed MQTT filter without $share.
-func validFilter(s string) bool {
-	if s == "" || strings.ContainsRune(s, 0) {
-		return false
-	}
-	levels := strings.Split(s, "/")
-	for i, l := range levels {
-		if strings.ContainsAny(l, "+#") && len(l) != 1 || l == "#" && i != len(levels)-1 {
-			return false
-		}
-	}
-	return true
-}
-
 func hasWildcard(s string) bool { return strings.ContainsAny(s, "+#") }

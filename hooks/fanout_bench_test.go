@@ -291,11 +291,16 @@ func memberLoop(nc net.Conn, d *fanoutDeliveries, connected chan<- error) {
 		at, messages := 0, 0
 		acks = acks[:0]
 		for {
-			head, body, size, err := splitFrame(buf[at:have])
-			if err != nil || size == 0 {
+			rest := buf[at:have]
+			if len(rest) < 2 {
 				break
 			}
-			at += size
+			remaining, n := varint(rest[1:])
+			if n <= 0 || len(rest) < 1+n+remaining {
+				break
+			}
+			head, body := rest[0], rest[1+n:1+n+remaining]
+			at += 1 + n + remaining
 			if first {
 				first = false
 				connected <- nil

@@ -87,7 +87,7 @@ func (s *Store) due(ctx context.Context) (*sweepStep, bool, error) {
 		return nil, false, err
 	}
 	defer s.reading.RUnlock()
-	now := uint64(max(s.opts.Now().UnixMilli(), 0)) >> expiryShift //nolint:gosec // not negative
+	now := uint64(max(s.opts.Now().UnixMilli(), 0)) >> expiryShift
 	// What lies before was removed: looking there again would only pass over the engine's tombstones.
 	lower := binary.BigEndian.AppendUint64([]byte{keyExpiry}, min(s.sweeping.reached, now))
 	upper := binary.BigEndian.AppendUint64([]byte{keyExpiry}, now+1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,10 +26,8 @@ func failing(fs vfs.FS, on *atomic.Bool, kinds ...errorfs.OpKind) vfs.FS {
 		if !on.Load() || !strings.HasSuffix(op.Path, ".log") {
 			return nil
 		}
-		for _, kind := range kinds {
-			if op.Kind == kind {
-				return errDisk
-			}
+		if slices.Contains(kinds, op.Kind) {
+			return errDisk
 		}
 		return nil
 	}))

@@ -35,7 +35,7 @@ func (s *Store) Metrics() Metrics {
 	if !s.closed {
 		engine := s.db.Metrics()
 		m.DiskBytes = engine.DiskSpaceUsage()
-		m.MemoryBytes = engine.MemTable.Size + uint64(max(engine.BlockCache.Size, 0)) //nolint:gosec // not negative
+		m.MemoryBytes = engine.MemTable.Size + uint64(max(engine.BlockCache.Size, 0))
 	}
 	return m
 }

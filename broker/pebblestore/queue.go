@@ -48,7 +48,7 @@ func (q *queue) init() {
 func (q *queue) put(it item, count, bytes int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for it.batch != nil && !q.closed && q.full(count, bytes) && !(q.telling && q.flying >= inFlight) {
+	for it.batch != nil && !q.closed && q.full(count, bytes) && (!q.telling || q.flying < inFlight) {
 		q.space.Wait()
 	}
 	if q.closed {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"kith/broker"
@@ -27,7 +28,7 @@ func (h *harness) crash() {
 // publish lets callers commit one batch after the other until the ledger stops them. Each message tells its place.
 func (h *harness) publish(l *ledger, callers, round int, all *sync.WaitGroup) {
 	for c := range callers {
-		rng := rand.New(rand.NewPCG(uint64(c), uint64(round))) //nolint:gosec // a seed makes it repeatable
+		rng := rand.New(rand.NewPCG(uint64(c), uint64(round)))
 		all.Go(func() {
 			window := make(chan struct{}, 4)
 			for i := 0; ; i++ {
@@ -76,7 +77,7 @@ func acknowledgedSurvives(h *harness) {
 				h.Fatal(err)
 			}
 			l.mu.Lock()
-			told = l.acked[:len(l.acked):len(l.acked)]
+			told = slices.Clip(l.acked)
 			l.mu.Unlock()
 		}
 		h.f.Crash(h.TB)

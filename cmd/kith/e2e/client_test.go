@@ -15,6 +15,7 @@ import (
 
 	paho3 "github.com/eclipse/paho.mqtt.golang"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 )
 
@@ -116,6 +117,9 @@ func dial(t testing.TB, a *app, clientID string, o opening) (*client, *refusal) 
 	var err error
 	if c.conn, err = o.via(); err != nil {
 		t.Fatal(err)
+	}
+	if c.version == 5 {
+		c.conn = packets.NewThreadSafeConn(c.conn) // as the library asks for what is no plain TCP
 	}
 	t.Cleanup(c.drop)
 	var no *refusal
@@ -325,7 +329,11 @@ func (c *client) heard() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var b strings.Builder
-	for i := range c.all {
+	const shown = 40
+	if len(c.all) > shown {
+		fmt.Fprintf(&b, "  (%d more)\n", len(c.all)-shown)
+	}
+	for i := max(0, len(c.all)-shown); i < len(c.all); i++ {
 		payload := c.all[i].payload
 		fmt.Fprintf(&b, "  %s %.200s\n", c.all[i].topic, payload)
 	}
