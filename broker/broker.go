@@ -44,6 +44,10 @@ type Broker struct {
 	groups  [shardCount]groupShard
 	opening [openingLocks]sync.Mutex // one device's opens are taken one at a time
 
+	// delivered is the clock of the id up to which all that was accepted has been offered to the sessions here. A new session sees
+	// what was accepted before this start in its logs.
+	delivered atomic.Uint64
+
 	dirty dirtySet
 	// stagedPool holds batches between uses: a busy session stages one with every read.
 	stagedPool sync.Pool
@@ -77,6 +81,7 @@ func New(o Options) (*Broker, error) {
 		b.now = time.Now
 	}
 	b.started = b.now().UnixMilli()
+	b.delivered.Store(FirstIDAt(b.started).clock())
 	b.ids = NewIDClock(rand.Uint32(), MessageID{}, b.now) //nolint:gosec // tells nodes apart, no secret
 	b.stagedPool.New = func() any { return &staged{} }
 	b.dirty.wake = make(chan struct{}, 1)

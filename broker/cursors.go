@@ -74,11 +74,11 @@ func (b *Broker) saveCursors(ctx context.Context) {
 }
 
 // cursorWrites returns the writes for the cursors that moved since they were saved, or for all. A cursor that never moved needs
-// none: a known device without one begins at the log's beginning. s.mu is held.
+// none, but for a group's log: a known device without one begins at the beginning of its own logs. s.mu is held.
 func (s *Session) cursorWrites(all bool) (writes []Write) {
 	expires := s.b.now().Add(2 * s.app.cfg.Load().Queue.Age).UnixMilli()
 	for _, l := range s.out.logs {
-		if l.cursor.N == 0 || !all && l.cursor == l.saved {
+		if l.cursor.N == 0 && l.id.Kind != LogConversation || !all && l.cursor == l.saved {
 			continue
 		}
 		l.saved = l.cursor

@@ -4,12 +4,15 @@ import "slices"
 
 // deliver hands durable appends to the sessions of this node, in the order of their numbers, and returns those to be woken.
 func (b *Broker) deliver(appends []Append) (wake []*Session) {
+	last := b.delivered.Load()
+	defer func() { b.delivered.Store(last) }() // only the store's goroutine calls deliver
 	var buf [8]*Session
 	for i := range appends {
 		a := &appends[i]
 		if a.Duplicate || a.Refused {
 			continue
 		}
+		last = max(last, a.ID.clock())
 		if a.Message == nil {
 			it := item{at: Position{a.N, a.ID}, event: a.Event}
 			wake = b.offerAll(a.App, a.EventPeer, LogEvents, it, buf[:0], wake)

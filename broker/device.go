@@ -13,6 +13,7 @@ type deviceRecord struct {
 	Connected string    `json:"connected,omitempty"`
 	Since     int64     `json:"since"`            // Unix milliseconds of its connect, or of its end
 	Absent    MessageID `json:"absent"`           // what is below was accepted while it was connected
+	Had       MessageID `json:"had"`              // up to here it has had all of the groups of which it has no place in the log
 	Resume    int64     `json:"resume,omitempty"` // Unix milliseconds until which the session may be resumed; 0: closed
 	Closed    bool      `json:"closed,omitempty"` // by DISCONNECT: the MQTT session may go on, Kith's does not
 	Expiry    int64     `json:"expiry,omitempty"` // with Connected: the session's expiry, in milliseconds

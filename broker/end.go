@@ -99,7 +99,7 @@ func (s *Session) snapshot() *deviceRecord {
 	requested := s.watchedByRequest()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Absent: FirstIDAt(now.UnixMilli() + 1)}
+	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Absent: FirstIDAt(now.UnixMilli() + 1), Had: s.had}
 	if s.mode == receiveNone {
 		rec.Absent = s.absent // nothing became due to it
 	}

@@ -26,6 +26,7 @@ func (b *Broker) history(ctx context.Context, app AppID, q HistoryQuery, keep fu
 	if q.Since > 0 {
 		r.After = FirstIDAt(q.Since).before()
 	}
+	r.After = maxID(r.After, b.forgotten(app))
 	if q.Until > 0 {
 		r.Before = FirstIDAt(q.Until)
 	}
@@ -78,6 +79,15 @@ func (b *Broker) history(ctx context.Context, app AppID, q HistoryQuery, keep fu
 	items, err := b.historyItems(ctx, app, found)
 	page.Items = items
 	return page, err
+}
+
+// forgotten is the newest id that the app's history.age hides.
+func (b *Broker) forgotten(app AppID) MessageID {
+	cfg, _ := b.App(app)
+	if cfg.History.Age <= 0 {
+		return MessageID{}
+	}
+	return FirstIDAt(b.now().Add(-cfg.History.Age).UnixMilli()).before()
 }
 
 func historyLogs(app AppID, q *HistoryQuery) []LogID {
@@ -169,6 +179,9 @@ func historyItem(m *Message) HistoryItem {
 func (b *Broker) Message(ctx context.Context, app AppID, id MessageID) (HistoryItem, bool, error) {
 	if _, err := b.app(app); err != nil {
 		return HistoryItem{}, false, err
+	}
+	if id.Compare(b.forgotten(app)) <= 0 {
+		return HistoryItem{}, false, nil
 	}
 	messages, err := b.store.Messages(ctx, app, []MessageID{id})
 	if err != nil || messages[0] == nil || messages[0].Kind != KindMessage {

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"kith/broker"
 )
@@ -112,5 +113,23 @@ func BenchmarkHistory(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+func TestHistoryAgeHidesWhatIsOlder(t *testing.T) {
+	w := newWorld(t, func(c *broker.AppConfig) { c.History.Age = time.Hour })
+	alice := w.open("alice", watching("bob"))
+	old := alice.sent("demo/peer/bob/alice", "old")
+	w.pass(2 * time.Hour)
+	alice.sent("demo/peer/bob/alice", "new")
+	page, err := w.b.History(t.Context(), "demo", broker.HistoryQuery{Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page.Items) != 1 || *page.Items[0].Message != "new" {
+		t.Errorf("history: %+v", page.Items)
+	}
+	if _, found, err := w.b.Message(t.Context(), "demo", old.ID); found || err != nil {
+		t.Errorf("the old message: found %t, %v", found, err)
 	}
 }

@@ -194,6 +194,9 @@ func (s *Session) finish(how EndReason) bool {
 		return false
 	}
 	s.ended, s.how = true, how
+	if s.mode != receiveNone {
+		s.had = lastIDAt(s.b.delivered.Load()) // of what comes later, nothing is offered to it any more
+	}
 	close(s.gone)
 	return true
 }
@@ -402,7 +405,10 @@ func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Ou
 func (b *Broker) storeOpened(s *Session) {
 	rec := deviceRecord{
 		Connected: b.incarnation, Since: s.since, Address: s.remote, Protocol: s.protocol(),
-		Watch: s.watchedByRequest(),
+		Watch: s.watchedByRequest(), Had: FirstIDAt(s.since),
+	}
+	if s.mode == receiveNone {
+		rec.Absent, rec.Had = s.absent, s.had
 	}
 	if s.expiry > 0 {
 		rec.Resume, rec.Expiry = b.now().Add(s.expiry).UnixMilli(), s.expiry.Milliseconds()

@@ -17,7 +17,7 @@ import (
 func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present bool) error {
 	if s.mode == receiveNone {
 		if st.record != nil {
-			s.absent = st.record.Absent
+			s.absent, s.had = st.record.Absent, st.record.Had
 		}
 		return nil
 	}
@@ -133,14 +133,11 @@ func (b *Broker) groupStart(ctx context.Context, st *restored, l LogID, far Posi
 		}
 		return joined, nil
 	}
-	had := st.record.Absent
-	if st.record.Connected != "" {
-		had = FirstIDAt(st.record.Since)
-	}
+	had := st.record.Had
 	if had.Compare(joined.ID) <= 0 {
 		return joined, nil
 	}
-	last, err := b.store.Read(ctx, l, Range{After: joined.ID, Before: had, Reverse: true, Limit: 1})
+	last, err := b.store.Read(ctx, l, Range{After: joined.ID, Before: had.after(), Reverse: true, Limit: 1})
 	if err != nil || len(last) == 0 {
 		return joined, err
 	}

@@ -191,7 +191,7 @@ func TestGroupJoinedWhileADeviceOpensBringsItNothingFromBefore(t *testing.T) {
 
 func TestMemberThatLeavesDuringAReadGetsNothingFromAfter(t *testing.T) {
 	w, m := meddled(t)
-	alice := w.open("alice", watching("bob"))
+	alice, carol := w.open("alice"), w.open("carol", watching("bob"))
 	bob := w.open("bob")
 	g := alice.create(map[string]any{})
 	bob.request("join", map[string]any{"group": g})
@@ -201,7 +201,9 @@ func TestMemberThatLeavesDuringAReadGetsNothingFromAfter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kicked := make(chan struct{})
 	meanwhile := once(1, func() {
+		defer close(kicked)
 		alice.request("kick", map[string]any{"group": g, "peers": []string{"bob"}})
 		alice.sent("demo/group/"+g+"/alice", "after")
 	})
@@ -213,7 +215,8 @@ func TestMemberThatLeavesDuringAReadGetsNothingFromAfter(t *testing.T) {
 		}
 	})
 	bob.run()
-	alice.sent("demo/peer/bob/alice", "end")
+	<-kicked
+	carol.sent("demo/peer/bob/carol", "end")
 	bob.await(1, func(o *broker.Out) bool { return isMessage(o) && string(o.Message.Payload) == "end" })
 	bob.mu.Lock()
 	defer bob.mu.Unlock()
@@ -244,6 +247,32 @@ func TestMembershipNoticeThatComesDuringAReadIsNotLost(t *testing.T) {
 	})
 	bob.run()
 	bob.await(1, isEvent("demo/group/"+g+"/$event", "dave"))
+}
+
+func TestGroupMessageAcceptedAsTheConnectionEndsIsNotLost(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.open("alice"), w.open("bob")
+	g := alice.create(map[string]any{})
+	bob.request("join", map[string]any{"group": g})
+	for _, text := range numbered(1, 30) { // in most rounds in the same millisecond
+		bob.leave(broker.EndLost)
+		alice.sent("demo/group/"+g+"/alice", text)
+		bob = w.open("bob")
+		want(t, "messages", bob.messages(1), []string{text})
+	}
+}
+
+func TestFirstMessageOfAGroupComesAgainWhenUnacknowledged(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.open("alice"), w.open("bob")
+	g := alice.create(map[string]any{})
+	bob.request("join", map[string]any{"group": g})
+	bob.leave(broker.EndLost)
+	bob = w.openSilent("bob")
+	alice.sent("demo/group/"+g+"/alice", "1")
+	bob.messages(1)
+	bob.leave(broker.EndLost)
+	want(t, "messages", w.open("bob").messages(1), []string{"1"})
 }
 
 func TestResumeKeepsToTheReceiveMaximumOfTheNewConnection(t *testing.T) {

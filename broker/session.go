@@ -44,6 +44,7 @@ type Session struct {
 	stopped  []string       // filters of one's own whose delivery UNSUBSCRIBE stopped
 	in       inbound
 	out      outbound
+	had      MessageID // deviceRecord.Had, with ended; receive none: from the start
 	absent   MessageID // receive none: what was absent before it stays so
 	refusals refusals
 	dirty    bool            // waits for its cursors to be saved

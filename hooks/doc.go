@@ -33,6 +33,6 @@
 //
 // # Locks
 //
-// A connection's mu guards its deadlines, its output's mu the bytes of the engine; neither is held during a call of
-// the broker or a write. The output's turn is held by who writes to the connection.
+// A connection's mu guards its deadlines, its output's mu the bytes of the engine; neither is held during a
+// write, and of the broker only Session.Backlog is called with the latter. The output's turn is held by who writes to the connection.
 package hooks

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"kith/configs"
@@ -51,9 +53,9 @@ In another, alice writes to him:
 
 Or, with this program alone:
 
-  kith chat%[2]s --peer alice --watch bob
-  kith chat%[2]s --peer bob --watch alice
-`, at, chatAddress(host, port))
+  %[3]s chat%[2]s --peer alice --watch bob
+  %[3]s chat%[2]s --peer bob --watch alice
+`, at, chatAddress(host, port), selfCommand())
 	}
 	if host, port, ok := n.address("http"); ok {
 		scheme := "http"
@@ -68,6 +70,19 @@ What was said:
 	}
 	b.WriteString("\nCtrl-C stops it.\n\n")
 	return b.String()
+}
+
+// selfCommand is how this program was started, so that the lines above work as pasted beside "make run" too.
+func selfCommand() string {
+	switch path, err := os.Executable(); {
+	case err != nil:
+		return "kith"
+	case strings.Contains(path, "go-build"):
+		return "go run ./cmd/kith"
+	case strings.ContainsRune(os.Args[0], filepath.Separator):
+		return os.Args[0]
+	}
+	return "kith"
 }
 
 func chatAddress(host, port string) string {
