@@ -30,12 +30,12 @@ func appendLength(b []byte, n int) []byte {
 		b = append(b, byte(n)|0x80)
 		n >>= 7
 	}
-	return append(b, byte(n))
+	return append(b, byte(n)) //nolint:gosec // below 0x80
 }
 
 // length reads a variable byte integer; size is 0 while bytes are missing.
 func length(b []byte) (n, size int, err error) {
-	for i := 0; i < 4; i++ {
+	for i := range 4 {
 		if i == len(b) {
 			return 0, 0, nil
 		}
@@ -75,7 +75,7 @@ func connectPacket(version byte, clientID, user string, password []byte, keepAli
 		flags |= 0x40
 	}
 	body := appendText(nil, "MQTT")
-	body = append(body, version, flags, byte(keepAlive>>8), byte(keepAlive))
+	body = binary.BigEndian.AppendUint16(append(body, version, flags), keepAlive)
 	if version == 5 {
 		body = append(body, 0)
 	}
@@ -110,7 +110,7 @@ func publishPacket(version byte, topic string, qos byte, payload []byte) (packet
 }
 
 func appendPuback(b []byte, tag uint16) []byte {
-	return append(b, packetPuback, 2, byte(tag>>8), byte(tag))
+	return binary.BigEndian.AppendUint16(append(b, packetPuback, 2), tag)
 }
 
 // arrival is a PUBLISH that came; it points into the read buffer.

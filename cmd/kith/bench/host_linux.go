@@ -33,7 +33,7 @@ func RaiseDescriptors(connections int) error {
 // lateBind lets the system choose the local port when it knows the other side, so that one address serves for more.
 func lateBind(_, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) //nolint:gosec // a descriptor
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	})
 }
 
@@ -43,7 +43,7 @@ func pause(d time.Duration) {
 	_ = unix.Nanosleep(&t, nil) // woken early: the message goes out early by as much
 }
 
-func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) } //nolint:gosec // a descriptor
+func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
 // ownCPU is what this process has used, in seconds.
 func ownCPU() float64 {

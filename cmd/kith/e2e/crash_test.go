@@ -31,7 +31,7 @@ func TestNothingAcknowledgedIsLostBySIGKILL(t *testing.T) {
 		}
 		delivered[p.Payload[0]-'a'] = append(delivered[p.Payload[0]-'a'], n)
 	}
-	for round := range kills {
+	for range kills {
 		a := s.in("demo")
 		var sending, reading sync.WaitGroup
 		var acks, taken atomic.Int64
@@ -84,7 +84,6 @@ func TestNothingAcknowledgedIsLostBySIGKILL(t *testing.T) {
 		sending.Wait()
 		reading.Wait()
 		s = s.again(t)
-		_ = round
 	}
 	bob, _ := open5(t, s.in("demo"), "bob", `{"receive":"messages"}`)
 	last := open(t, s.in("demo"), "z", opening{password: watching("bob")})

@@ -272,9 +272,10 @@ func TestASuperPeerSendsToAnyoneUnwatched(t *testing.T) {
 	inBothVersions(t, func(t *testing.T, version int) {
 		to := fmt.Sprintf("bob%d", version)
 		bob := open(t, a, to, opening{version: version, password: a.password(signing{peer: to})})
-		root := open(t, a, "root", opening{version: version, password: a.password(signing{peer: "root", super: true})})
-		root.send("peer/"+to+"/root", "to anyone")
-		bob.wants("peer/"+to+"/root", "to anyone")
+		from := fmt.Sprintf("root%d", version)
+		root := open(t, a, from, opening{version: version, password: a.password(signing{peer: from, super: true})})
+		root.send("peer/"+to+"/"+from, "to anyone")
+		bob.wants("peer/"+to+"/"+from, "to anyone")
 	})
 }
 

@@ -84,8 +84,8 @@ func TestUnwatchingEndsPresenceAndTheRightToSend(t *testing.T) {
 			}
 			w.close()
 			bob.close()
-			waitUntil(t, "bob stays online", func() bool { return a.rest(t, http.MethodGet, "/peers/bob", "").Online == false })
-			waitUntil(t, "carol stays online", func() bool { return a.rest(t, http.MethodGet, "/peers/carol", "").Online == false })
+			waitUntil(t, "bob stays online", func() bool { return !a.online(t, "bob") })
+			waitUntil(t, "carol stays online", func() bool { return !a.online(t, "carol") })
 		}
 	})
 }
@@ -111,7 +111,7 @@ func TestWatchesLiveThroughALostConnection(t *testing.T) {
 		}
 		alice.nothing("presence/")
 		alice.close() // DISCONNECT ends them
-		waitUntil(t, "alice stays online", func() bool { return a.rest(t, http.MethodGet, "/peers/alice", "").Online == false })
+		waitUntil(t, "alice stays online", func() bool { return !a.online(t, "alice") })
 		alice = open(t, a, "alice", opening{version: version, expiry: 60})
 		alice.does("status", `{"peers":["bob"]}`)
 		alice.nothing("presence/")

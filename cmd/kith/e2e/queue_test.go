@@ -30,12 +30,13 @@ func away(t *testing.T, a *app, clientID string, version int) {
 	c.event("session")
 	c.close()
 	c.isGone(peer)
+	waitUntil(t, clientID+" is not remembered", func() bool { return len(a.sessions(t, peer)) > 0 })
 }
 
 // isGone waits until the server knows that the peer went.
 func (c *client) isGone(peer string) {
 	c.t.Helper()
-	waitUntil(c.t, peer+" stays online", func() bool { return c.app.rest(c.t, http.MethodGet, "/peers/"+peer, "").Online == false })
+	waitUntil(c.t, peer+" stays online", func() bool { return !c.app.online(c.t, peer) })
 }
 
 func TestTheNewest50WaitAndTheRestIsMissed(t *testing.T) {
@@ -118,7 +119,7 @@ func TestThe21stDevice(t *testing.T) {
 		alice.send(topic, "hello")
 		two.wants(topic, "hello")
 		three.wants(topic, "hello")
-		if len(a.rest(t, http.MethodGet, "/peers/"+peer, "").Sessions) != 2 {
+		if len(a.sessions(t, peer)) != 2 {
 			t.Error("the longest absent device is remembered")
 		}
 	})
@@ -127,7 +128,7 @@ func TestThe21stDevice(t *testing.T) {
 // connected are the devices of a peer that are.
 func connected(t *testing.T, a *app, peer string) (devices []string) {
 	t.Helper()
-	for _, s := range a.rest(t, http.MethodGet, "/peers/"+peer, "").Sessions {
+	for _, s := range a.sessions(t, peer) {
 		if s.Connected {
 			devices = append(devices, s.Device)
 		}

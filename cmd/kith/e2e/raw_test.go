@@ -26,15 +26,18 @@ func rawConn(t testing.TB, addr string) *raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	return &raw{t, conn}
+	return (&raw{t, conn}).patient()
+}
+
+// patient bounds what comes next.
+func (r *raw) patient() *raw {
+	_ = r.SetDeadline(time.Now().Add(patience)) // one that is closed says so when it is used
+	return r
 }
 
 func (r *raw) bytes(b ...byte) {
 	r.t.Helper()
-	if _, err := r.Write(b); err != nil {
+	if _, err := r.patient().Write(b); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -59,7 +62,7 @@ func (r *raw) write(p any) {
 // read5 reads an MQTT 5 packet's content.
 func (r *raw) read5() any {
 	r.t.Helper()
-	p, err := packets.ReadPacket(r)
+	p, err := packets.ReadPacket(r.patient())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -69,7 +72,7 @@ func (r *raw) read5() any {
 // read3 reads an MQTT 3.1.1 packet.
 func (r *raw) read3() packets3.ControlPacket {
 	r.t.Helper()
-	p, err := packets3.ReadPacket(r)
+	p, err := packets3.ReadPacket(r.patient())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -79,7 +82,7 @@ func (r *raw) read3() packets3.ControlPacket {
 // closes checks that the server ends the connection, after whatever it still says.
 func (r *raw) closes() {
 	r.t.Helper()
-	if _, err := io.Copy(io.Discard, r); err != nil {
+	if _, err := io.Copy(io.Discard, r.patient()); err != nil {
 		if timeout, ok := err.(net.Error); ok && timeout.Timeout() { //nolint:errorlint // as net returns it
 			r.t.Fatal("the connection stays open")
 		}

@@ -90,8 +90,6 @@ func TestHistoryRequestsAreForParticipants(t *testing.T) {
 		if got := texts(alice, `{"group":"`+group+`"}`); got != "4" {
 			t.Errorf("of the group: %q", got)
 		}
-		conversation := a.rest(t, http.MethodGet, "/messages/"+ids[0], "")
-		_ = conversation
 		item := alice.does("history", `{"peer":"bob"}`).Messages[0]
 		if item.ID != ids[1] || item.From != "bob" || len(item.To) != 1 || item.To[0] != "alice" || item.TS == 0 || item.FromIP != "127.0.0.1" {
 			t.Errorf("an item is %+v", item)

@@ -49,6 +49,30 @@ func (a *app) rest(t testing.TB, method, path, body string) page {
 	return p
 }
 
+// online reports whether a peer is.
+func (a *app) online(t testing.TB, peer string) bool {
+	t.Helper()
+	return len(a.rest(t, http.MethodPost, "/peers/status", `{"peers":["`+peer+`"]}`).Online) > 0
+}
+
+// sessions are the devices of a peer, none for one that was never seen.
+func (a *app) sessions(t testing.TB, peer string) []session {
+	t.Helper()
+	status, answer := a.call(t, http.MethodGet, "/v1/apps/"+a.id+"/peers/"+peer, "", "Bearer "+adminToken)
+	var p struct{ Sessions []session }
+	if status != http.StatusNotFound {
+		mustDecode(t, string(answer), &p)
+	}
+	return p.Sessions
+}
+
+// session is a device as REST shows it.
+type session struct {
+	Device, Protocol, Address string
+	Connected                 bool
+	Watch                     []string
+}
+
 // page is any answer of REST that the tests look into.
 type page struct {
 	Items        []historyItem
@@ -56,13 +80,8 @@ type page struct {
 	MessageID    string `json:"message_id"`
 	TS           int64
 	Conversation string
-	Online       any
+	Online       []string
 	Waiting      int
-	Sessions     []struct {
-		Device, Protocol, Address string
-		Connected                 bool
-		Watch                     []string
-	}
 }
 
 // historyItem is a message as history shows it.

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +37,7 @@ func TestMQTTOverWebSocket(t *testing.T) {
 		bob := open(t, a, "bob", opening{version: version})
 		alice.send("peer/bob/alice", "over websocket")
 		bob.wants("peer/bob/alice", "over websocket")
-		if s := a.rest(t, http.MethodGet, "/peers/alice", "").Sessions; len(s) != 1 || !strings.HasSuffix(s[0].Protocol, " ws") {
+		if s := a.sessions(t, "alice"); len(s) != 1 || !strings.HasSuffix(s[0].Protocol, " ws") {
 			t.Errorf("sessions %+v", s)
 		}
 	})
