@@ -20,6 +20,7 @@
 //
 // # Locks
 //
-// Each [Session] has one lock. The registry's shard locks are taken before a session's, never after. No lock is held
-// during a call of the store or of a [Link].
+// Each [Session] has one lock. The registry's shard locks are taken before a session's, never after. No such lock is held
+// during a call of the store or of a [Link]. What serialises the opens of a peer, the changes of a group and the end of a session
+// is held over such calls, and taken before all others.
 package broker

@@ -136,7 +136,7 @@ func (e *erasure) leaveGroups(ctx context.Context) error {
 		}
 		for g := range groups {
 			k := groupKey{e.app.id, GroupID(g)}
-			left, err := e.b.removeMembers(ctx, e.app, k, actor{peer: e.peer}, []PeerID{e.peer})
+			left, err := e.b.removeMembers(ctx, k, actor{peer: e.peer}, []PeerID{e.peer})
 			if err != nil && AsError(err).Code != GroupNotFound {
 				return err
 			}

@@ -142,8 +142,7 @@ func merged(old json.RawMessage, patch map[string]json.RawMessage) (json.RawMess
 
 // DeleteGroup ends a group: all its members leave. Its messages stay in history.
 func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
-	a, err := b.app(app)
-	if err != nil {
+	if _, err := b.app(app); err != nil {
 		return err
 	}
 	k := groupKey{app, id}
@@ -175,7 +174,7 @@ func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
 		for i, m := range members {
 			peers[i] = m.Peer
 		}
-		if _, err := b.removeMembers(ctx, a, k, actor{}, peers); err != nil {
+		if _, err := b.removeMembers(ctx, k, actor{}, peers); err != nil {
 			return err
 		}
 	}
@@ -210,9 +209,8 @@ func (b *Broker) AddMembers(ctx context.Context, app AppID, id GroupID, peers []
 
 // RemoveMembers ends the membership of peers and returns those that were members.
 func (b *Broker) RemoveMembers(ctx context.Context, app AppID, id GroupID, peers []PeerID) ([]PeerID, error) {
-	a, err := b.app(app)
-	if err != nil {
+	if _, err := b.app(app); err != nil {
 		return nil, err
 	}
-	return b.removeMembers(ctx, a, groupKey{app, id}, actor{}, peers)
+	return b.removeMembers(ctx, groupKey{app, id}, actor{}, peers)
 }

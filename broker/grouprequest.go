@@ -73,7 +73,7 @@ func requestLeave(ctx context.Context, s *Session, r *requestBody) (map[string]a
 	if perr != nil {
 		return nil, perr
 	}
-	left, err := s.b.removeMembers(ctx, s.app, groupKey{s.app.id, id}, actor{s.peer, s.device}, []PeerID{s.peer})
+	left, err := s.b.removeMembers(ctx, groupKey{s.app.id, id}, actor{s.peer, s.device}, []PeerID{s.peer})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func requestKick(ctx context.Context, s *Session, r *requestBody) (map[string]an
 	if err != nil {
 		return nil, err
 	}
-	removed, err := s.b.removeMembers(ctx, s.app, k, actor{s.peer, s.device}, peers)
+	removed, err := s.b.removeMembers(ctx, k, actor{s.peer, s.device}, peers)
 	return map[string]any{"group": k.group, "peers": removed}, err
 }
 

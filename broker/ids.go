@@ -68,7 +68,7 @@ func DirectConversation(peers ...PeerID) ConversationID {
 	sorted := slices.Clone(peers)
 	slices.Sort(sorted)
 	sorted = slices.Compact(sorted)
-	h := md5.New()
+	h := md5.New() //nolint:gosec // as above
 	for i, p := range sorted {
 		if i > 0 {
 			h.Write([]byte{':'})

@@ -109,7 +109,7 @@ func (b *Broker) addMembers(ctx context.Context, app *app, k groupKey, by actor,
 }
 
 // removeMembers ends the membership of peers and returns those that were members.
-func (b *Broker) removeMembers(ctx context.Context, app *app, k groupKey, by actor, peers []PeerID) (removed []PeerID, err error) {
+func (b *Broker) removeMembers(ctx context.Context, k groupKey, by actor, peers []PeerID) (removed []PeerID, err error) {
 	lock := b.changing(k)
 	lock.Lock()
 	defer lock.Unlock()

@@ -89,13 +89,56 @@ func (b *Broker) admit(ctx context.Context, r *OpenRequest, link Link) (*Session
 		s.watchEntry(p).request = true
 	}
 	if w := r.Will; w != nil {
-		t := string(w.Topic)
-		if err := s.checkPublish(cfg, w, t, parseTopic(a.id, t)); err != nil {
+		if err := b.checkWill(ctx, cfg, r, s, pw.Watch == nil); err != nil {
 			return nil, nil, err
 		}
 		s.will, s.willExpiry = w, r.WillExpiry
 	}
 	return s, &pw, nil
+}
+
+// checkWill refuses a will that the session could not publish (spec 2). What the session watches is what its CONNECT names, or else
+// what it brings along when it returns.
+func (b *Broker) checkWill(ctx context.Context, cfg *AppConfig, r *OpenRequest, s *Session, returning bool) error {
+	t := string(r.Will.Topic)
+	parsed := parseTopic(s.app.id, t)
+	refused := s.checkPublish(cfg, r.Will, t, parsed)
+	if refused == nil {
+		return nil
+	}
+	if refused.Code != InvalidTarget || !returning || parsed.kind != topicPeer {
+		return refused
+	}
+	st, err := b.deviceState(ctx, s, b.sessionHere(s.key(), s.device))
+	if err != nil {
+		return err
+	}
+	rec := st.record
+	if rec == nil || b.now().UnixMilli() >= rec.Resume {
+		return refused
+	}
+	returned := &Session{b: b, app: s.app, peer: s.peer, super: s.super}
+	for _, p := range rec.Watch {
+		returned.watchEntry(p).request = true
+	}
+	if rec.MQTT != nil && !r.CleanStart {
+		returned.restore(rec)
+	}
+	if refused = returned.checkPublish(cfg, r.Will, t, parsed); refused != nil {
+		return refused
+	}
+	return nil
+}
+
+// sessionHere returns the device's session that is connected here or not stored yet, nil when there is none.
+func (b *Broker) sessionHere(key peerKey, device DeviceID) *Session {
+	sh := b.shardOf(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if p := sh.peers[key]; p != nil {
+		return p.sessionOf(device)
+	}
+	return nil
 }
 
 // attach gives s the state of its device, makes it the device's session and queues what it hears first.
@@ -152,6 +195,9 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 		return false, err
 	}
 	b.greet(s, resumed)
+	if len(st.stale) > 0 {
+		b.commitLazily(&Batch{Writes: st.stale}, nil)
+	}
 	b.storeOpened(s)
 	return present, nil
 }
@@ -229,6 +275,7 @@ type restored struct {
 	devices []DeviceID          // all known devices of the peer, this one included when known
 	records []Record            // of those devices
 	joined  map[string]Position // of the peer's groups: where it joined
+	stale   []Write             // remove the places of a device that was forgotten
 }
 
 // deviceState reads the device's record and cursors; those of an older session in memory come before the store's.
@@ -248,17 +295,19 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 	if st.record != nil && st.record.Connected != "" {
 		b.interrupted(st.record)
 	}
-	if st.record != nil { // else it starts where the furthest of its peer's devices is
-		cursors, err := b.store.List(ctx, ListQuery{
-			Space: SpaceCursor, App: s.app.id, Owner: string(s.peer), Prefix: string(s.device) + "\x00", Limit: maxDeviceRecords,
-		})
-		if err != nil {
-			return nil, err
+	cursors, err := b.store.List(ctx, ListQuery{
+		Space: SpaceCursor, App: s.app.id, Owner: string(s.peer), Prefix: string(s.device) + "\x00", Limit: maxDeviceRecords,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range cursors {
+		if st.record == nil && old == nil { // it was forgotten, and starts where the furthest of its peer's devices is
+			st.stale = append(st.stale, Write{Key: r.Key})
+			continue
 		}
-		for _, r := range cursors {
-			_, log := deviceOfCursor(r.Key.Name)
-			st.cursors[log] = decodePosition(r.Value)
-		}
+		_, log := deviceOfCursor(r.Key.Name)
+		st.cursors[log] = decodePosition(r.Value)
 	}
 	if old != nil {
 		st.record = old.snapshot()

@@ -251,14 +251,18 @@ func TestMembershipNoticeThatComesDuringAReadIsNotLost(t *testing.T) {
 
 func TestGroupMessageAcceptedAsTheConnectionEndsIsNotLost(t *testing.T) {
 	w := newWorld(t)
-	alice, bob := w.open("alice"), w.open("bob")
-	g := alice.create(map[string]any{})
-	bob.request("join", map[string]any{"group": g})
-	for _, text := range numbered(1, 30) { // in most rounds in the same millisecond
-		bob.leave(broker.EndLost)
-		alice.sent("demo/group/"+g+"/alice", text)
-		bob = w.open("bob")
+	alice := w.open("alice")
+	w.open("bob").leave(broker.EndLost)
+	for _, text := range numbered(1, 30) { // in most rounds in the millisecond of the end
+		g, _, err := w.b.CreateGroup(t.Context(), "demo", broker.NewGroup{Members: []broker.PeerID{"alice", "bob"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.open("bob").leave(broker.EndLost)
+		alice.sent("demo/group/"+string(g.ID)+"/alice", text)
+		bob := w.open("bob")
 		bob.await(1, func(o *broker.Out) bool { return isMessage(o) && string(o.Message.Payload) == text })
+		bob.leave(broker.EndLost)
 	}
 }
 
@@ -521,4 +525,38 @@ func TestBanSetWhileAPeerOpensKeepsItOut(t *testing.T) {
 	if _, err := w.tryOpen("bob"); err == nil || broker.AsError(err).Code != broker.Banned {
 		t.Errorf("open: %v", err)
 	}
+}
+
+func TestWillToAPeerWatchedBeforeTheConnectionWasLostIsTaken(t *testing.T) {
+	will := func(r *broker.OpenRequest) {
+		r.Will = &broker.Publish{Topic: []byte("demo/peer/carol/bob"), Payload: []byte("gone"), QoS: 1}
+	}
+	w := newWorld(t)
+	if _, err := w.tryOpen("bob", will); broker.AsError(err).Code != broker.InvalidTarget {
+		t.Errorf("a will to a peer that is not watched: %v", err)
+	}
+	bob := w.open("bob")
+	bob.request("watch", map[string]any{"peers": []string{"carol"}})
+	bob.leave(broker.EndLost)
+	w.open("bob", resuming, will).leave(broker.EndLost)
+	want(t, "will", w.open("carol").messages(1), []string{"gone"})
+}
+
+func TestDeviceThatWasForgottenStartsWhereTheFurthestIs(t *testing.T) {
+	w := newWorld(t, func(c *broker.AppConfig) { c.Devices = 2 })
+	alice, phone := w.open("alice"), w.open("bob/phone")
+	g := alice.create(map[string]any{})
+	phone.request("join", map[string]any{"group": g})
+	tablet := w.open("bob/tablet")
+	alice.sent("demo/group/"+g+"/alice", "1")
+	tablet.messages(1)
+	tablet.leave(broker.EndDisconnect)
+	w.open("bob/laptop").leave(broker.EndDisconnect) // the tablet is forgotten for it
+	alice.sent("demo/group/"+g+"/alice", "2")
+	phone.messages(2)
+	phone.request("groups", map[string]any{}) // by then both are acknowledged
+	w.open("bob/tablet").leave(broker.EndDisconnect)
+	alice.sent("demo/group/"+g+"/alice", "3")
+	tablet = w.open("bob/tablet")
+	want(t, "messages", tablet.messages(1), []string{"3"})
 }
