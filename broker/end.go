@@ -24,7 +24,7 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 	}
 	closed := how == EndDisconnect || how == EndDisconnectWill
 	hold := time.Duration(0)
-	if !closed && !b.stopped.Load() {
+	if how == EndLost && !b.stopped.Load() {
 		hold = max(s.app.cfg.Load().Presence.Grace, min(s.willDelay, s.expiry))
 	}
 	b.leave(s, hold)

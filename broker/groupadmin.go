@@ -163,12 +163,29 @@ func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
 		}
 	}
 	for {
-		members, err := b.members(ctx, k, "", maxGroupsListed)
+		if err := b.removeAll(ctx, k); err != nil {
+			return err
+		}
+		g, raw, err := b.group(ctx, k)
 		if err != nil {
 			return err
 		}
-		if len(members) == 0 {
-			break
+		if !g.Open && g.Members > 0 {
+			continue // somebody joined meanwhile
+		}
+		batch, err := b.commit(ctx, &Batch{Writes: []Write{{Key: groupRecordKey(k), If: IfEqual, Have: raw}}})
+		if err != nil || !batch.Writes[0].Conflict {
+			return err
+		}
+	}
+}
+
+// removeAll ends the membership of all members of a group.
+func (b *Broker) removeAll(ctx context.Context, k groupKey) error {
+	for {
+		members, err := b.members(ctx, k, "", maxGroupsListed)
+		if err != nil || len(members) == 0 {
+			return err
 		}
 		peers := make([]PeerID, len(members))
 		for i, m := range members {
@@ -178,8 +195,6 @@ func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
 			return err
 		}
 	}
-	_, err = b.commit(ctx, &Batch{Writes: []Write{{Key: groupRecordKey(k)}}})
-	return err
 }
 
 // Members returns a group's members in the order of their ids, behind after. An open group has no list.

@@ -351,8 +351,24 @@ func (b *Broker) limitDevices(ctx context.Context, s *Session, st *restored, con
 	}
 	device := DeviceID(oldest.Key.Name)
 	st.devices = slices.DeleteFunc(st.devices, func(d DeviceID) bool { return d == device })
+	b.awaitEnding(s.key(), device) // else what it leaves would bring it back
 	_, err := b.commit(ctx, &Batch{Writes: b.forgetDevice(s.app.id, s.peer, device)})
 	return err
+}
+
+// awaitEnding waits until a session of the device that has just ended has sent what it leaves on its way to the store.
+func (b *Broker) awaitEnding(key peerKey, device DeviceID) {
+	sh := b.shardOf(key)
+	sh.mu.Lock()
+	var old *Session
+	if p := sh.peers[key]; p != nil {
+		old = p.sessionOf(device)
+	}
+	sh.mu.Unlock()
+	if old != nil {
+		old.ending.Lock()
+		old.ending.Unlock() //nolint:staticcheck // to have waited is all
+	}
 }
 
 func (b *Broker) forgetDevice(app AppID, p PeerID, d DeviceID) []Write {

@@ -439,8 +439,13 @@ func (s *Session) Written() {
 	}
 }
 
-// Acked takes the client's PUBACK or PUBCOMP, or a PUBREC that refuses (0x80 and above).
-func (s *Session) Acked(tag uint16) {
+// Acked takes the client's PUBACK or PUBCOMP.
+func (s *Session) Acked(tag uint16) { s.settleDelivery(tag, true) }
+
+// Rejected takes the client's PUBACK or PUBREC that refuses (0x80 and above): the delivery is over, and its sender gets no receipt.
+func (s *Session) Rejected(tag uint16) { s.settleDelivery(tag, false) }
+
+func (s *Session) settleDelivery(tag uint16, arrived bool) {
 	s.mu.Lock()
 	f := s.out.ack(tag)
 	if f == nil {
@@ -452,10 +457,10 @@ func (s *Session) Acked(tag uint16) {
 		s.markDirty()
 	}
 	s.mu.Unlock()
-	if !f.presence {
+	if !f.presence && arrived {
 		s.b.counters.acknowledged.Add(1)
 	}
-	if f.receipt != nil {
+	if f.receipt != nil && arrived {
 		s.b.appendReceipt(f.receipt, s.peer)
 	}
 	if wake {

@@ -92,6 +92,8 @@ func (f *fakeSession) Received(tag uint16) {
 }
 func (f *fakeSession) Acked(tag uint16) { f.note(&f.acked, tag) }
 
+func (f *fakeSession) Rejected(tag uint16) { f.note(&f.acked, tag) }
+
 func (f *fakeSession) Next(out []broker.Out) []broker.Out {
 	f.mu.Lock()
 	defer f.mu.Unlock()

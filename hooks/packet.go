@@ -58,6 +58,8 @@ func (c *conn) packet(first byte, body []byte, p *broker.Publish) *end {
 			c.session.Release(tag) // [MQTT-4.3.3-11]
 		case kind == packets.Pubrec && reason < 0x80:
 			c.session.Received(tag) // [MQTT-4.3.3-4]
+		case reason >= 0x80 && kind != packets.Pubcomp:
+			c.session.Rejected(tag)
 		default:
 			c.session.Acked(tag)
 		}

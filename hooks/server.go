@@ -58,6 +58,7 @@ type session interface {
 	Submit()
 	Release(tag uint16)
 	Acked(tag uint16)
+	Rejected(tag uint16)
 	Received(tag uint16)
 	Next(out []broker.Out) []broker.Out
 	Backlog() int

@@ -1,0 +1,32 @@
+package broker_test
+
+import (
+	"testing"
+	"time"
+
+	"kith/broker"
+)
+
+func TestKickedPeerIsOfflineAtOnceWhateverTheGrace(t *testing.T) {
+	w := newWorld(t, func(c *broker.AppConfig) { c.Presence.Grace = time.Hour })
+	bob := w.open("bob")
+	if n, err := w.b.Kick(t.Context(), "demo", "bob", ""); n != 1 || err != nil {
+		t.Fatalf("kicked %d, %v", n, err)
+	}
+	want(t, "told", bob.awaitClosed(), broker.CloseKicked)
+	bob.leave(broker.EndServer)
+	want(t, "online", w.b.Online("demo", []broker.PeerID{"bob"}), []broker.PeerID{})
+}
+
+func TestDeliveryThatTheReceiverRefusesGivesNoReceipt(t *testing.T) {
+	w := newWorld(t)
+	bob := w.openSilent("bob")
+	alice := w.open("alice", watching("bob"))
+	ack := alice.sent("demo/peer/bob/alice", "hi", func(p *broker.Publish) { p.Receipt = true })
+	bob.s.Rejected(bob.await(1, isMessage)[0].Tag)
+	item, _, err := w.b.Message(t.Context(), "demo", ack.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "receipt_at", item.ReceiptAt, int64(0))
+}
