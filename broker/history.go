@@ -6,7 +6,7 @@ import (
 )
 
 // maxHistoryScan bounds the entries read for one page, so that one call about rare messages cannot read for ever.
-const maxHistoryScan = 20_000
+const maxHistoryScan = 5_000
 
 // maxHistoryRead bounds the entries read from a log at once.
 const maxHistoryRead = 1001
