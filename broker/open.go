@@ -324,13 +324,23 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 // limitDevices makes room for a device never seen: the longest absent is forgotten (spec 1); while all are connected it is refused.
 func (b *Broker) limitDevices(ctx context.Context, s *Session, st *restored, connected []DeviceID) error {
 	limit := s.app.cfg.Load().Devices
-	for _, d := range connected { // one that has just opened is not in the store yet
-		if !slices.Contains(st.devices, d) {
+	if slices.Contains(st.devices, s.device) {
+		return nil
+	}
+	for _, d := range slices.Concat(connected, b.awaitEnding(s.key())) { // what has just opened or ended may not be in the store yet
+		if d != s.device && !slices.Contains(st.devices, d) {
 			st.devices = append(st.devices, d)
 		}
 	}
-	if slices.Contains(st.devices, s.device) || len(st.devices) < limit {
+	if len(st.devices) < limit {
 		return nil
+	}
+	if _, err := b.commit(ctx, &Batch{Lazy: true}); err != nil { // behind what those devices wrote
+		return err
+	}
+	var err error
+	if st.records, err = b.store.List(ctx, ListQuery{Space: SpaceDevice, App: s.app.id, Owner: string(s.peer), Limit: maxDeviceRecords}); err != nil {
+		return err
 	}
 	var oldest Record
 	since := int64(0)
@@ -351,24 +361,26 @@ func (b *Broker) limitDevices(ctx context.Context, s *Session, st *restored, con
 	}
 	device := DeviceID(oldest.Key.Name)
 	st.devices = slices.DeleteFunc(st.devices, func(d DeviceID) bool { return d == device })
-	b.awaitEnding(s.key(), device) // else what it leaves would bring it back
-	_, err := b.commit(ctx, &Batch{Writes: b.forgetDevice(s.app.id, s.peer, device)})
+	_, err = b.commit(ctx, &Batch{Writes: b.forgetDevice(s.app.id, s.peer, device)})
 	return err
 }
 
-// awaitEnding waits until a session of the device that has just ended has sent what it leaves on its way to the store.
-func (b *Broker) awaitEnding(key peerKey, device DeviceID) {
+// awaitEnding waits until the peer's sessions that have just ended have sent what they leave on its way to the store, and returns
+// their devices.
+func (b *Broker) awaitEnding(key peerKey) (devices []DeviceID) {
 	sh := b.shardOf(key)
 	sh.mu.Lock()
-	var old *Session
+	var closing []*Session
 	if p := sh.peers[key]; p != nil {
-		old = p.sessionOf(device)
+		closing = slices.Clone(p.closing)
 	}
 	sh.mu.Unlock()
-	if old != nil {
-		old.ending.Lock()
-		old.ending.Unlock() //nolint:staticcheck // to have waited is all
+	for _, s := range closing {
+		s.ending.Lock()
+		s.ending.Unlock() //nolint:staticcheck // to have waited is all
+		devices = append(devices, s.device)
 	}
+	return devices
 }
 
 func (b *Broker) forgetDevice(app AppID, p PeerID, d DeviceID) []Write {
