@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -58,6 +59,7 @@ func TestChatIsAConversation(t *testing.T) {
 	alice.types(t, "/to carol")
 	alice.Out.waitFor(t, "* carol is offline")
 	alice.types(t, "are you there?")
+	s.awaitHistory(t, "are you there?") // before carol comes
 	carol := chat(t, s, "carol", "alice")
 	carol.Out.waitFor(t, "alice: are you there?  (waited)")
 	alice.Out.waitFor(t, "✓ carol received: are you there?")
@@ -65,6 +67,29 @@ func TestChatIsAConversation(t *testing.T) {
 	bob.types(t, "/quit")
 	waitUntil(t, func() bool { return strings.Count(alice.Out.String(), "* bob is offline") == 2 },
 		func() string { return "alice does not see bob leave:\n" + alice.Out.String() })
+}
+
+// awaitHistory waits until a message was stored.
+func (s *server) awaitHistory(t *testing.T, text string) {
+	t.Helper()
+	history := func() string {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.HTTP+"/v1/apps/demo/messages", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("demo", s.Key)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	waitUntil(t, func() bool { return strings.Contains(history(), text) }, func() string { return "not in history: " + text })
 }
 
 func TestChatInASignedApp(t *testing.T) {
