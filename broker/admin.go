@@ -168,7 +168,7 @@ func (b *Broker) Peer(ctx context.Context, app AppID, peer PeerID) (PeerStatus, 
 		}
 		st.Waiting = len(ids)
 	}
-	return st, st.LastSeen != 0 || st.Online || st.Waiting > 0, nil
+	return st, st.LastSeen != 0 || st.Online || st.Waiting > 0 || b.isLeaving(peerKey{app, peer}), nil
 }
 
 // Queue returns what waits for a peer, oldest first: for the device, or, when that is empty, for the one with the most waiting.

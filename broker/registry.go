@@ -97,6 +97,15 @@ func (b *Broker) connected(key peerKey, buf []*Session) []*Session {
 	return buf
 }
 
+// isLeaving reports whether a peer has sessions that ended and are not stored yet.
+func (b *Broker) isLeaving(key peerKey) bool {
+	sh := b.shardOf(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	p := sh.peers[key]
+	return p != nil && len(p.closing) > 0
+}
+
 func (b *Broker) allSessions() []*Session {
 	var all []*Session
 	for i := range b.shards {
