@@ -44,6 +44,9 @@ func (b *Broker) Open(ctx context.Context, r *OpenRequest, link Link) (s *Sessio
 
 // admit checks everything about an open that needs no session state: app, ids, password, ban, signature, will.
 func (b *Broker) admit(ctx context.Context, r *OpenRequest, link Link) (*Session, *password, error) {
+	if b.stopped.Load() {
+		return nil, nil, Errorf(Internal, "the server is stopping; connect again in a moment")
+	}
 	a, err := b.app(AppID(r.App))
 	if err != nil {
 		return nil, nil, err
