@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -36,6 +37,13 @@ type NodeInfo struct {
 
 // Node describes this node.
 func (b *Broker) Node() NodeInfo { return NodeInfo{b.node, b.started, b.counters.sessions.Load()} }
+
+// refusedByCode returns how often each code was given.
+func (c *counters) refusedByCode() map[Code]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.refused)
+}
 
 // Stats returns what the node did since it started.
 func (b *Broker) Stats() Stats {

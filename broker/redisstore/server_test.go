@@ -28,7 +28,7 @@ type server struct {
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed: .ci/tools installs it")
+		t.Fatal("redis-server is not installed: .ci/tools installs it")
 	}
 	s := &server{dir: t.TempDir(), args: args}
 	t.Cleanup(s.kill)

@@ -1,0 +1,140 @@
+package broker
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// enter makes s its device's session; from here on it is offered what is accepted.
+func (b *Broker) enter(s *Session, devices []DeviceID) {
+	now := b.now().UnixMilli()
+	sh := b.shardOf(s.key())
+	sh.mu.Lock()
+	p := sh.get(s.key())
+	p.sessions = slices.DeleteFunc(p.sessions, func(o *Session) bool { return o.device == s.device })
+	if len(p.sessions) == 0 || p.devices == nil {
+		p.devices = devices
+	}
+	for _, d := range devices {
+		if !p.knows(d) {
+			p.devices = append(p.devices, d)
+		}
+	}
+	if !p.knows(s.device) {
+		p.devices = append(p.devices, s.device)
+	}
+	p.devices = slices.DeleteFunc(p.devices, func(d DeviceID) bool { return d != s.device && !slices.Contains(devices, d) && p.sessionOf(d) == nil })
+	if p.far == nil {
+		p.far = &furthest{}
+	}
+	s.far = p.far
+	p.sessions = append(p.sessions, s)
+	wake := p.cameOnline(now)
+	sh.mu.Unlock()
+	wakeAll(wake)
+	b.counters.sessions.Add(1)
+}
+
+// greet queues what a session hears first: the session event, and the state of whom it watches.
+func (b *Broker) greet(s *Session, resumed bool) {
+	peers := s.watchedPeers()
+	online := make([]PeerID, 0, len(peers))
+	for _, p := range peers {
+		if b.addWatcher(s, p, false) {
+			online = append(online, p)
+		}
+	}
+	s.mu.Lock()
+	s.out.started = true
+	s.mu.Unlock()
+	if s.mode == receiveNone {
+		return
+	}
+	event := "opened"
+	if resumed {
+		event = "resumed"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := uint64(0)
+	for _, l := range s.out.logs {
+		waiting += l.waiting()
+	}
+	s.out.dropIdleGroups()
+	if s.mode == receiveMessages && s.grantFor(s.eventTopic(eventSession), false).stopped {
+		return
+	}
+	first := s.sessionEvent(event, online, waiting)
+	s.out.ready.items = slices.Insert(s.out.ready.items, s.out.ready.head, first)
+}
+
+func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Out {
+	const most = 100
+	e := struct {
+		Event   string    `json:"event"`
+		Peer    PeerID    `json:"peer"`
+		Device  DeviceID  `json:"device"`
+		TS      int64     `json:"ts"`
+		Online  []PeerID  `json:"online"`
+		Groups  []GroupID `json:"groups"`
+		Waiting uint64    `json:"waiting"`
+		Next    string    `json:"next,omitempty"`
+	}{Event: event, Peer: s.peer, Device: s.device, TS: s.since, Online: online, Groups: slices.Sorted(maps.Keys(s.groups)), Waiting: waiting}
+	if e.Groups == nil {
+		e.Groups = []GroupID{}
+	}
+	if len(e.Groups) > most {
+		e.Groups, e.Next = e.Groups[:most], string(e.Groups[most-1])
+	}
+	if len(online) > most {
+		e.Online, e.Next = online[:most], string(online[most-1])
+	}
+	return s.connectionEvent(eventSession, e)
+}
+
+// storeOpened notes in the store, without waiting, that the device is connected here.
+func (b *Broker) storeOpened(s *Session) {
+	rec := deviceRecord{
+		Connected: b.incarnation, Since: s.since, Address: s.remote, Protocol: s.protocol(),
+		Watch: s.watchedByRequest(), Had: FirstIDAt(s.since),
+	}
+	if s.mode == receiveNone {
+		rec.Absent, rec.Had = s.absent, s.had
+	}
+	if s.expiry > 0 {
+		rec.Resume, rec.Expiry = b.now().Add(s.expiry).UnixMilli(), s.expiry.Milliseconds()
+	}
+	writes := []Write{
+		{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec)},
+		{Key: seenKey(s.app.id, s.peer), Value: encodeTime(s.since)},
+	}
+	s.mu.Lock()
+	writes = append(writes, s.cursorWrites(true)...)
+	s.mu.Unlock()
+	if s.will != nil {
+		writes = append(writes, Write{Key: s.willKey(), Value: encodeWill(s)})
+	}
+	b.commitLazily(&Batch{Writes: writes}, nil)
+}
+
+func (s *Session) protocol() string {
+	name := "mqtt 3.1.1"
+	if s.version >= 5 {
+		name = "mqtt 5"
+	}
+	return strings.TrimSpace(name + " " + s.transport)
+}
+
+func (s *Session) watchedByRequest() []PeerID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var peers []PeerID
+	for p, w := range s.watch {
+		if w.request {
+			peers = append(peers, p)
+		}
+	}
+	slices.Sort(peers)
+	return peers
+}

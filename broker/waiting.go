@@ -1,0 +1,169 @@
+package broker
+
+import (
+	"context"
+	"slices"
+)
+
+// Queue returns what waits for a peer, oldest first: for the device, or, when that is empty, for the one with the most waiting.
+func (b *Broker) Queue(ctx context.Context, app AppID, peer PeerID, device DeviceID) ([]HistoryItem, error) {
+	if _, err := b.app(app); err != nil {
+		return nil, err
+	}
+	devices := []DeviceID{device}
+	if device == "" {
+		records, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: app, Owner: string(peer), Limit: maxDeviceRecords})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			devices = append(devices, DeviceID(r.Key.Name))
+		}
+		if len(devices) > 1 {
+			devices = devices[1:]
+		}
+	}
+	var most []MessageID
+	for _, d := range devices {
+		ids, err := b.waitingIDs(ctx, app, peer, d)
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) > len(most) {
+			most = ids
+		}
+	}
+	messages, err := b.store.Messages(ctx, app, most)
+	if err != nil {
+		return nil, err
+	}
+	now := b.now().UnixMilli()
+	messages = slices.DeleteFunc(messages, func(m *Message) bool { return m == nil || m.Kind != KindMessage || m.Expired(now) })
+	return b.historyItems(ctx, app, messages)
+}
+
+// waitingIDs returns what waits for a device, oldest first, as an open of it now would find. For a connected device it is what it has
+// not acknowledged.
+func (b *Broker) waitingIDs(ctx context.Context, app AppID, peer PeerID, device DeviceID) ([]MessageID, error) {
+	a, err := b.app(app)
+	if err != nil {
+		return nil, err
+	}
+	probe := &Session{b: b, app: a, peer: peer, device: device, far: &furthest{}}
+	joined, err := b.memberships(ctx, app, peer)
+	if err != nil {
+		return nil, err
+	}
+	probe.out.logs = []*logState{{id: LogID{LogInbox, app, string(peer)}, behind: true}}
+	for g := range joined {
+		probe.out.logs = append(probe.out.logs, &logState{id: groupLog(groupKey{app, GroupID(g)}), behind: true})
+	}
+	sh := b.shardOf(probe.key())
+	sh.mu.Lock()
+	var old *Session
+	if p := sh.peers[probe.key()]; p != nil {
+		old = p.sessionOf(device)
+	}
+	sh.mu.Unlock()
+	st, err := b.deviceState(ctx, probe, old)
+	if err != nil {
+		return nil, err
+	}
+	st.joined = joined
+	if err := b.plan(ctx, probe, st, false); err != nil {
+		return nil, err
+	}
+	var ids []MessageID
+	for _, l := range probe.out.logs {
+		entries, err := b.remaining(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, entries...)
+	}
+	slices.SortFunc(ids, MessageID.Compare)
+	return ids, nil
+}
+
+// remaining lists what a planned log still holds for its session.
+func (b *Broker) remaining(ctx context.Context, l *logState) (ids []MessageID, err error) {
+	from := l.loaded
+	for from.N < l.head {
+		if l.gap.from != 0 && from.N+1 >= l.gap.from && from.N < l.gap.to.N {
+			from = l.gap.to
+		}
+		entries, err := b.store.Read(ctx, l.id, Range{After: from.ID, Limit: 1000})
+		if err != nil || len(entries) == 0 {
+			return ids, err
+		}
+		for _, e := range entries {
+			if e.Kind != KindMessage {
+				from = Position{e.N, e.ID}
+				continue
+			}
+			if l.gap.from != 0 && e.N >= l.gap.from && e.N <= l.gap.to.N {
+				break
+			}
+			ids = append(ids, e.ID)
+			from = Position{e.N, e.ID}
+		}
+	}
+	return ids, nil
+}
+
+// ClearQueue empties a peer's offline queue: all its devices, and a new one, start behind what waits. It returns how many waited.
+func (b *Broker) ClearQueue(ctx context.Context, app AppID, peer PeerID) (int, error) {
+	waiting, err := b.Queue(ctx, app, peer, "")
+	if err != nil {
+		return 0, err
+	}
+	joined, err := b.memberships(ctx, app, peer)
+	if err != nil {
+		return 0, err
+	}
+	logs := []LogID{{LogInbox, app, string(peer)}}
+	for g := range joined {
+		logs = append(logs, groupLog(groupKey{app, GroupID(g)}))
+	}
+	last, err := b.store.Last(ctx, logs)
+	if err != nil {
+		return 0, err
+	}
+	devices, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: app, Owner: string(peer), Limit: maxDeviceRecords})
+	if err != nil {
+		return 0, err
+	}
+	a, err := b.app(app)
+	if err != nil {
+		return 0, err
+	}
+	expires := b.now().Add(2 * a.cfg.Load().Queue.Age).UnixMilli()
+	sessions := b.connected(peerKey{app, peer}, nil)
+	var writes []Write
+	for i, log := range logs {
+		end := Position{last[i].N, last[i].ID}
+		writes = append(writes, Write{Key: cursorKey(app, peer, "", log), Value: encodePosition(end)})
+		for _, d := range devices {
+			writes = append(writes, Write{Key: cursorKey(app, peer, DeviceID(d.Key.Name), log), Value: encodePosition(end), Expires: expires})
+		}
+		for _, s := range sessions {
+			s.skipTo(log, end)
+		}
+	}
+	_, err = b.commit(ctx, &Batch{Writes: writes})
+	return len(waiting), err
+}
+
+// skipTo moves the session past what it has not sent of a log.
+func (s *Session) skipTo(id LogID, end Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.out.log(id)
+	if l == nil || l.sent.N >= end.N {
+		return
+	}
+	l.sent = end
+	s.out.unload(l)
+	l.head = max(l.head, end.N)
+	l.behind = l.loaded.N < l.head
+}
