@@ -124,8 +124,11 @@ type Append struct {
 	ID        MessageID
 	Duplicate bool
 	Refused   bool
-	N         uint64   // the number in the conversation's log (groups only) or in the log of events
-	InboxN    []uint64 // the numbers in Inboxes, in their order
+	N         uint64 // the number in the conversation's log (groups only) or in the log of events
+	// Previous is the id of the entry before it in the conversation's log, zero for the first (groups only): who has that one has
+	// missed nothing, no change of members either.
+	Previous MessageID
+	InboxN   []uint64 // the numbers in Inboxes, in their order
 }
 
 // Key names a record. An engine keeps the records of one owner together.
@@ -180,9 +183,13 @@ type Write struct {
 	Expires int64 // Unix milliseconds; 0: never
 	If      Condition
 	Have    []byte
+	// Guard, when its Space is set, is a record of the same owner that must hold GuardHas somewhere in its value, or else the write
+	// conflicts: whoever lost what the guard tells can no longer write.
+	Guard    Key
+	GuardHas []byte
 
 	// Results, valid in Done.
-	Conflict bool   // the condition did not hold; nothing was changed
+	Conflict bool   // the condition or the guard did not hold; nothing was changed
 	Current  []byte // with Conflict: the value that stands
 }
 

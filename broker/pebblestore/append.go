@@ -10,7 +10,7 @@ import (
 // append takes an id and puts the message, or the event, at the end of its logs. What can fail comes first, so that an
 // append is in all its logs or in none.
 func (g *group) append(a *broker.Append) error {
-	a.ID, a.Duplicate, a.Refused, a.N, a.InboxN = broker.MessageID{}, false, false, 0, nil
+	a.ID, a.Duplicate, a.Refused, a.N, a.Previous, a.InboxN = broker.MessageID{}, false, false, 0, broker.MessageID{}, nil
 	if a.Once.Space != 0 {
 		once, err := g.record(a.Once)
 		if err != nil {
@@ -77,6 +77,9 @@ func (g *group) appendMessage(a *broker.Append) error {
 		g.emitBlock(k)
 	}
 	a.ID, m.ID = id, id
+	if h := g.targets[0].head; h != nil {
+		a.Previous = h.last
+	}
 	a.N = g.add(g.targets[0], id, m.Kind)
 	if len(a.Inboxes) > 0 {
 		a.InboxN = g.slab(len(a.Inboxes))

@@ -57,6 +57,16 @@ func splitRecord(stored []byte) (expires int64, value []byte, err error) {
 
 func (g *group) write(b *broker.Batch, w *broker.Write) error {
 	w.Conflict, w.Current = false, nil
+	if w.Guard.Space != 0 {
+		guard, err := g.record(w.Guard)
+		if err != nil {
+			return err
+		}
+		if !guard.live(g.now) || !bytes.Contains(guard.value, w.GuardHas) {
+			w.Conflict = true
+			return nil
+		}
+	}
 	if w.If != broker.Always {
 		r, err := g.record(w.Key)
 		if err != nil {

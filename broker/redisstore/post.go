@@ -50,7 +50,7 @@ var errAnswer = errors.New("a script's answer does not parse")
 // preparePost finds out where an append goes.
 func (s *Store) preparePost(p *post) error {
 	a := p.a
-	a.ID, a.Duplicate, a.Refused, a.N, a.InboxN = broker.MessageID{}, false, false, 0, nil
+	a.ID, a.Duplicate, a.Refused, a.N, a.Previous, a.InboxN = broker.MessageID{}, false, false, 0, broker.MessageID{}, nil
 	m := a.Message
 	if m == nil {
 		p.home = s.keys.shard(a.App, string(a.EventPeer))
@@ -128,7 +128,7 @@ func (p *post) duplicate(first string) {
 
 func (p *post) refuse() { p.state, p.a.Refused, p.a.InboxN = postSettled, true, nil }
 
-// numbers takes those of the home shard's logs, 6 bytes each.
+// numbers takes those of the home shard's logs, 6 bytes each; behind that of a group's log the id of the entry before.
 func (p *post) numbers(b string) {
 	next := func() (n uint64) {
 		if len(b) < 6 {
@@ -140,6 +140,10 @@ func (p *post) numbers(b string) {
 	}
 	if p.a.Message == nil || p.a.Message.Group != "" {
 		p.a.N = next()
+	}
+	if p.a.Message != nil && p.a.Message.Group != "" && len(b) >= idSize {
+		copy(p.a.Previous[:], b)
+		b = b[idSize:]
 	}
 	for _, i := range p.local {
 		p.a.InboxN[i] = next()

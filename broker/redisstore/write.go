@@ -50,7 +50,7 @@ func (g *group) takeWrites() {
 func (s *Store) writeCall(ctx context.Context, b *broker.Batch, w *broker.Write) *redis.Cmd {
 	k := w.Key
 	shard := s.keys.shard(k.App, k.Owner)
-	keys := append(make([]string, 0, 3), s.keys.record(shard, k))
+	keys := append(make([]string, 0, 4), s.keys.record(shard, k))
 	value, act := w.Value, "s"
 	if w.Place != 0 {
 		a := &b.Appends[w.Place-1]
@@ -68,5 +68,10 @@ func (s *Store) writeCall(ctx context.Context, b *broker.Batch, w *broker.Write)
 			expiry = expiryPlace(k)
 		}
 	}
-	return call(ctx, writeScript, keys, strconv.Itoa(int(w.If)), string(w.Have), act, string(value), expiryText(w.Expires), place(k), expiry)
+	args := []any{strconv.Itoa(int(w.If)), string(w.Have), act, string(value), expiryText(w.Expires), place(k), expiry}
+	if w.Guard.Space != 0 {
+		keys = append(keys, s.keys.record(shard, w.Guard))
+		args = append(args, string(w.GuardHas))
+	}
+	return call(ctx, writeScript, keys, args...)
 }

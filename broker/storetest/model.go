@@ -16,6 +16,7 @@ import (
 type model struct {
 	logs     map[broker.LogID][]broker.Entry
 	numbers  map[broker.LogID]uint64
+	ends     map[broker.LogID]broker.MessageID // of groups
 	messages map[broker.MessageID]*broker.Message
 	records  map[broker.Key]modelRecord
 	last     broker.MessageID
@@ -28,7 +29,7 @@ type modelRecord struct {
 
 func newModel() *model {
 	return &model{
-		logs: map[broker.LogID][]broker.Entry{}, numbers: map[broker.LogID]uint64{},
+		logs: map[broker.LogID][]broker.Entry{}, numbers: map[broker.LogID]uint64{}, ends: map[broker.LogID]broker.MessageID{},
 		messages: map[broker.MessageID]*broker.Message{}, records: map[broker.Key]modelRecord{},
 	}
 }
@@ -50,8 +51,9 @@ func (m *model) apply(h *harness, b *broker.Batch, now int64) {
 	for i := range b.Writes {
 		w := &b.Writes[i]
 		have := m.get(w.Key, now)
-		conflict := w.If == broker.IfAbsent && have != nil || w.If == broker.IfEqual && (have == nil || !bytes.Equal(have, w.Have))
-		if w.Conflict != conflict || conflict && !bytes.Equal(w.Current, have) {
+		guarded := w.Guard.Space != 0 && !bytes.Contains(m.get(w.Guard, now), w.GuardHas)
+		conflict := guarded || w.If == broker.IfAbsent && have != nil || w.If == broker.IfEqual && (have == nil || !bytes.Equal(have, w.Have))
+		if w.Conflict != conflict || conflict && !guarded && !bytes.Equal(w.Current, have) {
 			h.Fatalf("write %+v: conflict must be %v, current %q", w, conflict, have)
 		}
 		switch {
@@ -110,6 +112,10 @@ func (m *model) append(h *harness, a *broker.Append, now int64) {
 		return
 	}
 	m.messages[a.ID] = a.Message
+	if log := logOf(broker.LogConversation, a.Message.Conversation); a.Message.Group != "" {
+		h.same("the entry before", m.ends[log], a.Previous)
+		m.ends[log] = a.ID
+	}
 	kind := a.Message.Kind
 	m.add(logOf(broker.LogApp, ""), a.ID, kind, nil, false)
 	if n := m.add(logOf(broker.LogConversation, a.Message.Conversation), a.ID, kind, nil, a.Message.Group != ""); n != a.N && a.Message.Group != "" {
@@ -224,6 +230,9 @@ func (p *player) batch() *broker.Batch {
 		w.Have = []byte(text("%d", p.IntN(3)))
 		if place := p.IntN(3 * (1 + len(b.Appends))); w.Value != nil && place <= len(b.Appends) {
 			w.Place = place
+		}
+		if p.IntN(4) == 0 {
+			w.Guard, w.GuardHas = record(broker.SpaceMember, w.Key.Owner, string(p.peer())), []byte(text("%d", p.IntN(3)))
 		}
 		b.Writes = append(b.Writes, w)
 	}

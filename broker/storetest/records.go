@@ -60,6 +60,29 @@ func conditionsHold(h *harness) {
 	h.same("values", [][]byte{v("c"), v("z")}, h.get(o, k))
 }
 
+func guardsHold(h *harness) {
+	guard, k := record(broker.SpaceDevice, "bob", "lease"), record(broker.SpaceDevice, "bob", "phone")
+	guarded := func(value, has string) broker.Write {
+		return broker.Write{Key: k, Value: []byte(value), Guard: guard, GuardHas: []byte(has)}
+	}
+	if w := h.put(guarded("1", "a"))[0]; !w.Conflict {
+		h.Fatalf("written without its guard: %+v", w)
+	}
+	h.put(broker.Write{Key: guard, Value: []byte("phone=a#1 tablet=b#2")})
+	if w := h.put(guarded("2", "phone=a#1"))[0]; w.Conflict {
+		h.Fatalf("the guard stands: %+v", w)
+	}
+	if w := h.put(guarded("3", "phone=a#2"))[0]; !w.Conflict {
+		h.Fatalf("written after the guard went: %+v", w)
+	}
+	expiring := guarded("4", "tablet=b")
+	expiring.Expires = h.now() + 100*3_600_000
+	if w := h.put(expiring)[0]; w.Conflict {
+		h.Fatalf("the guard holds it: %+v", w)
+	}
+	h.same("value", [][]byte{[]byte("4")}, h.get(k))
+}
+
 func placesAreWritten(h *harness) {
 	k, l := record(broker.SpaceMember, "team", "bob"), record(broker.SpaceMember, "team", "eve")
 	h.send(toGroup("tom", "1", "team"))

@@ -46,6 +46,7 @@ func Run(t *testing.T, newFactory func(t testing.TB) Factory) {
 		{"once keys outlive a restart and end with their expiry", onceExpires},
 		{"writes set and remove records", writesSetAndRemove},
 		{"conditions compare and set", conditionsHold},
+		{"guarded writes need their guard", guardsHold},
 		{"places of appends are written", placesAreWritten},
 		{"conditions hold under concurrency", conditionsUnderConcurrency},
 		{"records expire", recordsExpire},

@@ -6,7 +6,7 @@
 --       A head is the proposed clock (8 bytes), the rest of the id (4), the kind (1), e(vent) or m(essage), o(nce) or
 --       O(nce, and more is to follow) or -, r(equire) or -, x (this id or none) or -, how many keys it has (1), how many logs are numbered (1), the first of those that
 --       are inboxes, from 1 (1).
--- Answers for each append: A id numbers (6 bytes each); D value: the once key is set; R: the required record is absent;
+-- Answers for each append: A id numbers (6 bytes each; behind that of a log that is no inbox the id before); D value: the once key is set; R: the required record is absent;
 --       E: this id is there already; B clock: this id is behind the shard's clock; X and why: it failed.
 local inboxKeep = tonumber(ARGV[1])
 local ms, seq = 0, 0
@@ -15,17 +15,19 @@ if clock then ms, seq = struct.unpack('>I6I2', clock) end
 local moved = false
 local k, v = 2, 2
 
+local none = string.rep('\0', 12)
+
 local function put(log, entry, tail, counts, keep)
   local last = redis.call('ZRANGE', log, -1, -1)[1]
-  local n = counts
-  if last then n = n + struct.unpack('>I6', last, 14) end
+  local n, previous = counts, none
+  if last then n, previous = n + struct.unpack('>I6', last, 14), string.sub(last, 1, 12) end
   n = struct.pack('>I6', n)
   redis.call('ZADD', log, 0, entry .. n .. tail)
   if keep > 0 then
     local size = redis.call('ZCARD', log)
     if size > keep + keep / 8 + 8 then redis.call('ZREMRANGEBYRANK', log, 0, size - keep - 1) end
   end
-  return n
+  return n, previous
 end
 
 local function one(head, body, first, last, onceExpiry, eventKeep)
@@ -66,12 +68,14 @@ local function one(head, body, first, last, onceExpiry, eventKeep)
   local entry = id .. mark
   local answer = 'A' .. id
   if what == 101 then
-    answer = answer .. put(log, entry, body, 1, eventKeep)
+    answer = answer .. (put(log, entry, body, 1, eventKeep))
   else
     redis.call('XADD', log, string.format('%.0f-%.0f', ms, seq), 'b', rest .. mark .. body)
     local counts = kind == 0 and 1 or 0
     for i = 1, numbered do
-      answer = answer .. put(KEYS[k], entry, '', counts, i >= inboxes and inboxKeep or 0)
+      local number, previous = put(KEYS[k], entry, '', counts, i >= inboxes and inboxKeep or 0)
+      answer = answer .. number
+      if i < inboxes then answer = answer .. previous end
       k = k + 1
     end
     for i = k, last do redis.call('ZADD', KEYS[i], 0, entry) end
