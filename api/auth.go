@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kith/broker"
+	"kith/edge"
 )
 
 // apps is what authentication asks the broker.
@@ -52,7 +53,7 @@ const (
 
 // authenticate finds out who makes a request.
 func (g *guard) authenticate(r *http.Request) (*caller, error) {
-	c := &caller{addr: remoteAddr(r)}
+	c := &caller{addr: edge.ParseAddr(r.RemoteAddr)}
 	if wait := g.throttle.refused(c.addr); wait > 0 {
 		p := problem(broker.RateLimited, "too many failed logins from this address")
 		p.setHeader("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
@@ -118,15 +119,6 @@ func unauthorized(detail string) *Problem {
 	p := problem(broker.Unauthorized, detail)
 	p.headers = http.Header{"Www-Authenticate": {`Basic realm="kith", charset="UTF-8"`, `Bearer realm="kith"`}}
 	return p
-}
-
-// remoteAddr is the address of the connection; the zero address where it has none, as on a Unix socket.
-func remoteAddr(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap()
 }
 
 type callerKey struct{}

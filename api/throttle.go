@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"kith/edge"
 )
 
 const (
@@ -40,7 +42,7 @@ func newThrottle(now func() time.Time) *throttle {
 func (t *throttle) refused(addr netip.Addr) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, ok := t.addresses[subscriber(addr)]
+	e, ok := t.addresses[edge.Subscriber(addr)]
 	if !ok {
 		return 0
 	}
@@ -51,7 +53,7 @@ func (t *throttle) refused(addr netip.Addr) time.Duration {
 func (t *throttle) failed(addr netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	from, now := subscriber(addr), t.now()
+	from, now := edge.Subscriber(addr), t.now()
 	e, ok := t.addresses[from]
 	if !ok {
 		if t.recent.Len() >= maxAddresses {
@@ -70,15 +72,4 @@ func (t *throttle) failed(addr netip.Addr) {
 	if f.count >= maxFailures {
 		f.until = now.Add(blockTime)
 	}
-}
-
-// subscriber is what one party holds: an IPv4 address, or the /64 that an IPv6 subscriber can choose from freely.
-func subscriber(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap()
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.WithZone("").Prefix(bits) // fails for the zero address only, which stands for "unknown"
-	return p
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"kith/broker"
+	"kith/edge"
 )
 
 // The checks of single values. Each returns what is wrong, or "".
@@ -25,6 +26,16 @@ func address(value any) string {
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return quote(addr) + " has no port between 0 and 65535"
+	}
+	return ""
+}
+
+// addresses checks IP addresses and ranges of them.
+func addresses(value any) string {
+	for _, s := range *value.(*[]string) {
+		if _, err := edge.ParsePrefix(s); err != nil {
+			return quote(s) + " is no address; write such as 10.0.0.7 or 10.0.0.0/8"
+		}
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"kith/api"
 	"kith/broker"
 	"kith/broker/pebblestore"
+	"kith/edge"
 	"kith/hooks"
 )
 
@@ -24,7 +25,8 @@ type Config struct {
 // ListenConfig says where the node listens. An empty address switches a listener off.
 type ListenConfig struct {
 	hooks.Config
-	HTTP string // REST, console, metrics, health, MQTT over WebSocket; HTTPS and wss where TLS is set
+	HTTP  string // REST, console, metrics, health, MQTT over WebSocket; HTTPS and wss where TLS is set
+	Proxy edge.ProxyConfig
 }
 
 // NodeConfig names the node.

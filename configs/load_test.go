@@ -100,6 +100,7 @@ func TestEverySettingEveryWay(t *testing.T) {
 		"listen.mqtt":  {":1", ":2", ":3"},
 		"listen.mqtts": {"", "", ""}, "listen.tls.cert": {"", "", ""}, "listen.tls.key": {"", "", ""}, "listen.tls.client_ca": {"", "", ""},
 		"listen.http":             {":11", "localhost:12", "[::1]:13"},
+		"listen.proxy.trusted":    {"10.0.0.0/8,::1", "10.0.0.7", "192.0.2.0/24"},
 		"node.name":               {"n1", "n2", "n3"},
 		"store.engine":            {"pebble", "pebble", "pebble"},
 		"store.path":              {"/a", "/b", "/c d"},

@@ -39,6 +39,8 @@ var options = []option{
 		at: func(c *Config, _ int) any { return &c.Listen.TLS.Key }},
 	{key: "listen.tls.client_ca", doc: "PEM file; MQTT clients over TLS then need a certificate that it signed",
 		at: func(c *Config, _ int) any { return &c.Listen.TLS.ClientCA }},
+	{key: "listen.proxy.trusted", check: addresses, doc: "addresses and ranges of proxies in front, which must send a PROXY protocol header of version 2",
+		at: func(c *Config, _ int) any { return &c.Listen.Proxy.Trusted }},
 
 	{key: "node.name", check: nodeName, doc: "the node's name; empty: the host name",
 		at: func(c *Config, _ int) any { return &c.Node.Name }},

@@ -14,6 +14,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"kith/broker"
+	"kith/edge"
 )
 
 // conn is one client's connection: one goroutine that reads, and a flusher while there is something to write.
@@ -71,6 +72,9 @@ func (c *conn) openSession() (over bool) {
 	}()
 	defer c.barrier("connect")
 	c.setReadDeadline(time.Now().Add(c.srv.limits.connect))
+	if err := edge.Identify(c.nc); err != nil {
+		return true // the listener has logged it
+	}
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := t.Handshake(); err != nil { //nolint:noctx // bounded by the deadline
 			c.srv.log.Debug("tls handshake failed", "remote", c.remote(), "error", err)

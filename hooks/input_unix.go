@@ -6,10 +6,15 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"kith/edge"
 )
 
 // rawConn returns access to the descriptor of a plain TCP connection, else nil.
 func rawConn(nc net.Conn) syscall.RawConn {
+	if c, ok := nc.(*edge.Conn); ok {
+		nc = c.NetConn()
+	}
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		return nil

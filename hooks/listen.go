@@ -47,7 +47,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, config *tls.Config)
 			pause = min(2*pause, longest)
 			continue
 		}
-		tuneTCP(nc)
+		tuneTCP(plain(nc))
 		if config != nil {
 			s.start(tls.Server(nc, config), overTLS)
 		} else {

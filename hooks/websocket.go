@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 	"math"
@@ -58,12 +57,15 @@ func asksForMQTT(r *http.Request) bool {
 	return false
 }
 
-// plain returns the connection under TLS.
+// plain returns the connection under all others.
 func plain(nc net.Conn) net.Conn {
-	if t, ok := nc.(*tls.Conn); ok {
-		return t.NetConn()
+	for {
+		over, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = over.NetConn()
 	}
-	return nc
 }
 
 // webSocket is a WebSocket connection as a stream of bytes: packets may begin and end anywhere in its frames [MQTT-6.0.0-2].

@@ -15,6 +15,7 @@ import (
 	"kith/broker"
 	"kith/broker/pebblestore"
 	"kith/configs"
+	"kith/edge"
 	"kith/hooks"
 )
 
@@ -104,7 +105,7 @@ func (n *node) listen(ctx context.Context) error {
 		if err != nil {
 			return listenError(at.name, at.addr, err)
 		}
-		n.listeners = append(n.listeners, listener{at.name, ln})
+		n.listeners = append(n.listeners, listener{at.name, edge.NewListener(ln, l.Proxy, n.log)})
 	}
 	return nil
 }
