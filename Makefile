@@ -20,6 +20,7 @@ build: ## build the program into bin/kith
 .PHONY: test
 test: tools ## run all tests with the race detector; installs what they need
 	CGO_ENABLED=1 go test -race -timeout 30m ./...
+	CGO_ENABLED=1 go test -race -timeout 30m ./cmd/kith/e2e -store redis
 
 .PHONY: race
 race: test ## the same: tests always run with the race detector

@@ -76,6 +76,14 @@ func filled(value any) string {
 	return ""
 }
 
+// redisPrefix keeps out what has a meaning in the names of a Redis Cluster.
+func redisPrefix(value any) string {
+	if strings.ContainsAny(*value.(*string), "{}\x00") {
+		return "holds a brace, which Redis Cluster keeps for hash tags"
+	}
+	return filled(value)
+}
+
 // Placeholder stands for a secret in the example file.
 const Placeholder = "…"
 

@@ -6,6 +6,7 @@ import (
 	"kith/api"
 	"kith/broker"
 	"kith/broker/pebblestore"
+	"kith/broker/redisstore"
 	"kith/edge"
 	"kith/hooks"
 )
@@ -38,7 +39,7 @@ type NodeConfig struct {
 type StoreConfig struct {
 	Engine string // EnginePebble or EngineRedis
 	Pebble pebblestore.Config
-	Redis  RedisConfig
+	Redis  redisstore.Config
 }
 
 // The values of StoreConfig.Engine.
@@ -47,17 +48,6 @@ const (
 	EngineRedis  = "redis"
 )
 
-// RedisConfig says how to reach Redis.
-type RedisConfig struct {
-	Addrs      []string
-	Username   string
-	Password   string
-	DB         int
-	MasterName string // of Sentinel
-	TLS        bool
-	Prefix     string
-}
-
 // Default returns the defaults of spec 12, without operators and apps.
 func Default() *Config {
 	return &Config{
@@ -65,7 +55,7 @@ func Default() *Config {
 		Store: StoreConfig{
 			Engine: EnginePebble,
 			Pebble: pebblestore.Config{Path: "data", Sync: true},
-			Redis:  RedisConfig{Addrs: []string{"127.0.0.1:6379"}, Prefix: "kith"},
+			Redis:  redisstore.Config{Addrs: []string{"127.0.0.1:6379"}, Prefix: "kith"},
 		},
 	}
 }

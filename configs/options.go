@@ -47,7 +47,7 @@ var options = []option{
 
 	{key: "store.engine", check: oneOf(EnginePebble, EngineRedis), doc: "pebble (embedded) or redis",
 		at: func(c *Config, _ int) any { return &c.Store.Engine }},
-	{key: "store.path", check: filled, doc: "the data folder of pebble",
+	{key: "store.path", check: filled, doc: "the data folder of pebble, and of the demo app's keys",
 		at: func(c *Config, _ int) any { return &c.Store.Pebble.Path }},
 	{key: "store.sync", doc: "acknowledge only what is on disk; false can lose acknowledged messages in a power cut",
 		at: func(c *Config, _ int) any { return &c.Store.Pebble.Sync }},
@@ -63,7 +63,7 @@ var options = []option{
 		at: func(c *Config, _ int) any { return &c.Store.Redis.MasterName }},
 	{key: "store.redis.tls", doc: "connect with TLS",
 		at: func(c *Config, _ int) any { return &c.Store.Redis.TLS }},
-	{key: "store.redis.prefix", check: filled, doc: "what every key in Redis starts with",
+	{key: "store.redis.prefix", check: redisPrefix, doc: "what every key in Redis starts with",
 		at: func(c *Config, _ int) any { return &c.Store.Redis.Prefix }},
 
 	{key: "metrics.public", doc: "/metrics without an operator token",

@@ -16,7 +16,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
   mqtt: "1883"
   htpp: ":8080"
 store:
-  engine: redis
+  engine: rocks
   sync: maybe
 apps:
   - id: demo
@@ -33,7 +33,7 @@ apps:
 	want := strings.TrimSpace(`
 kith.yaml:2: listen.mqtt: "1883" is not an address; write host:port, :port for all interfaces, or "" for off
 kith.yaml:3: listen.htpp: unknown key; did you mean http?
-kith.yaml:5: store.engine: this version stores in pebble alone; redis comes with a later one
+kith.yaml:5: store.engine: "rocks" is not pebble or redis
 kith.yaml:6: store.sync: "maybe": true or false expected
 kith.yaml:10: apps[0].signature.window: "6": a duration expected, such as 6h, 90s or 0s
 kith.yaml:10: apps[0].signature.replay: "never" is not window or reject
@@ -76,6 +76,9 @@ func TestProblems(t *testing.T) {
 		{"no id", "apps: [{master_key: k}]", "apps[0].id: missing"},
 		{"wildcard in a word", "apps: [{id: one, master_key: k, topics: ['a+']}]", `"a+": + and # must stand alone between slashes`},
 		{"watch limits", "apps: [{id: one, master_key: k, watch: {per_session: 5}}]", "apps[0].watch.per_session: is less than watch.per_call"},
+		{"redis without an address", app + "store: {engine: redis, redis: {addrs: []}}", "kith.yaml:2: store.redis.addrs: is empty"},
+		{"redis without a port", app + "store: {engine: redis, redis: {addrs: [db]}}", `kith.yaml:2: store.redis.addrs: "db" is not an address`},
+		{"redis prefix", app + "store: {redis: {prefix: 'a{b}'}}", "kith.yaml:2: store.redis.prefix: holds a brace"},
 		{"webhooks", "apps: [{id: one, master_key: k, webhooks: [{url: x}]}]", "apps[0].webhooks: not part of this version"},
 		{"push", "apps: [{id: one, master_key: k, push: {fcm: x}}]", "apps[0].push: not part of this version"},
 		{"all off", app + "listen: {mqtt: '', http: ''}", "kith.yaml:2: listen: all listeners are off"},

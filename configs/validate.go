@@ -42,7 +42,7 @@ func (c *Config) Warnings() Problems {
 	if len(c.Apps) == 0 && c.Demo && !c.onLoopback() {
 		v.add("listen", fmt.Sprintf("app %s takes unsigned sessions, and a listener is open to other machines: anyone who reaches it can be any peer", DemoApp))
 	}
-	if !c.Store.Pebble.Sync {
+	if c.Store.Engine == EnginePebble && !c.Store.Pebble.Sync {
 		v.add("store.sync", "acknowledged messages can be lost in a power cut")
 	}
 	return v.problems
@@ -108,8 +108,14 @@ func (v *validation) tls(l *ListenConfig) {
 }
 
 func (v *validation) store(s *StoreConfig) {
-	if s.Engine == EngineRedis {
-		v.add("store.engine", "this version stores in pebble alone; redis comes with a later one")
+	if s.Engine != EngineRedis {
+		return
+	}
+	if len(s.Redis.Addrs) == 0 {
+		v.add("store.redis.addrs", "is empty: name at least one host:port")
+	}
+	for _, addr := range s.Redis.Addrs {
+		v.add("store.redis.addrs", address(&addr))
 	}
 }
 

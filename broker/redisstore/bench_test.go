@@ -10,6 +10,7 @@ import (
 
 	"kith/broker"
 	"kith/broker/redisstore"
+	"kith/broker/redisstore/redistest"
 )
 
 // publisher keeps one batch in flight, as a connection with a window of its size does.
@@ -40,8 +41,8 @@ func (p *publisher) done(_ *broker.Batch, err error) {
 }
 
 // stat reads numbers of the server's INFO.
-func stat(b *testing.B, s *server, section, pattern string) (sum float64) {
-	client := s.client()
+func stat(b *testing.B, s *redistest.Server, section, pattern string) (sum float64) {
+	client := s.Client()
 	defer client.Close()
 	info, err := client.Info(context.Background(), section).Result()
 	if err != nil {
@@ -61,8 +62,8 @@ func BenchmarkAppend(b *testing.B) {
 			for _, size := range []int{1, 20} {
 				b.Run(fmt.Sprintf("%s/shards=%d/batch=%d", fsync, shards, size), func(b *testing.B) {
 					const publishers = 100
-					server := startServer(b, "--appendfsync", fsync)
-					s := openNew(b, redisstore.Config{Addrs: []string{server.addr}}, redisstore.Options{Shards: shards})
+					server := redistest.Start(b, "--appendfsync", fsync)
+					s := openNew(b, redisstore.Config{Addrs: []string{server.Addr}}, redisstore.Options{Shards: shards})
 					batches := b.N/(publishers*size) + 1
 					var all []*publisher
 					for i := range publishers {

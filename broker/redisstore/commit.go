@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"kith/broker"
 )
@@ -47,7 +48,9 @@ func (s *Store) apply(items []item) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Timeout)
 	defer cancel()
 	g := group{s: s, items: items}
+	began := time.Now()
 	g.run(ctx)
+	s.meter.grouped(items, time.Since(began))
 }
 
 // tell is the goroutine that calls the Done functions, in the order of Commit, while the committer goes on.

@@ -7,12 +7,13 @@ import (
 
 	"kith/broker"
 	"kith/broker/redisstore"
+	"kith/broker/redisstore/redistest"
 )
 
 // What is left of expired records goes with the sweep; records that were written again stay listed.
 func TestSweepLeavesNothing(t *testing.T) {
-	server := startServer(t, "--appendfsync", "no")
-	s := openNew(t, redisstore.Config{Addrs: []string{server.addr}}, redisstore.Options{})
+	server := redistest.Start(t, "--appendfsync", "no")
+	s := openNew(t, redisstore.Config{Addrs: []string{server.Addr}}, redisstore.Options{})
 	ctx := context.Background()
 	key := func(i int) broker.Key {
 		return broker.Key{Space: broker.SpaceNonce, App: "demo", Owner: text("n%03d", i)}
@@ -37,7 +38,7 @@ func TestSweepLeavesNothing(t *testing.T) {
 	if err != nil || len(left) != 2 {
 		t.Errorf("left: %v, %v", left, err)
 	}
-	client := server.client()
+	client := server.Client()
 	defer client.Close()
 	for key, want := range map[string]int64{"kith{0}:l:n:demo": 2, "kith{0}:x": 1} {
 		if n := client.ZCard(ctx, key).Val(); n != want {
@@ -48,10 +49,10 @@ func TestSweepLeavesNothing(t *testing.T) {
 
 // An inbox with a bound keeps the newest; its numbers go on.
 func TestInboxKeepsNewest(t *testing.T) {
-	server := startServer(t, "--appendfsync", "no")
+	server := redistest.Start(t, "--appendfsync", "no")
 	for name, shards := range map[string]int{"one shard": 1, "many shards": 7} {
 		t.Run(name, func(t *testing.T) {
-			cfg := redisstore.Config{Addrs: []string{server.addr}, Prefix: newPrefix()}
+			cfg := redisstore.Config{Addrs: []string{server.Addr}, Prefix: newPrefix()}
 			s := openNew(t, cfg, redisstore.Options{Shards: shards, InboxKeep: 10})
 			for range 50 {
 				commit(t, s, &broker.Batch{Appends: []broker.Append{direct("tom", "x", "bob", "eve", "ann")}})

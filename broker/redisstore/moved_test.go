@@ -8,15 +8,17 @@ import (
 
 	"kith/broker"
 	"kith/broker/redisstore"
+	"kith/broker/redisstore/redistest"
 )
 
 // A shard that is moved to another master under load costs nothing that was told.
 func TestMovedSlotGoesOn(t *testing.T) {
-	addrs, nodes := startCluster(t)
+	nodes := redistest.StartCluster(t)
+	addrs := redistest.Addrs(nodes)
 	s := openNew(t, redisstore.Config{Addrs: addrs}, redisstore.Options{Shards: 1})
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	from, to := nodes[2].client(), nodes[0].client() // tag 0 is in slot 13907
+	from, to := nodes[2].Client(), nodes[0].Client() // tag 0 is in slot 13907
 	defer from.Close()
 	defer to.Close()
 	slot := from.ClusterKeySlot(ctx, "kith{0}:clock").Val()

@@ -30,6 +30,7 @@ type Store struct {
 	inboxKeep string // Options.InboxKeep, as scripts take it
 
 	queue    queue
+	meter    meter
 	flights  chan []item
 	finished chan struct{}
 	closed   atomic.Bool
@@ -74,7 +75,10 @@ func (s *Store) open(cfg Config) error {
 	defer cancel()
 	for {
 		err := s.begun(ctx, cfg)
-		if err == nil || errors.Is(err, errSetting) {
+		if err == nil {
+			return nil
+		}
+		if err = advise(cfg, err); errors.Is(err, errSetting) {
 			return err
 		}
 		select { // it may be starting too
@@ -92,6 +96,9 @@ func (s *Store) begun(ctx context.Context, cfg Config) error {
 		if s.client, err = connect(ctx, cfg, s.opts); err != nil {
 			return err
 		}
+	}
+	if err := s.inspect(ctx); err != nil {
+		return err
 	}
 	_, cluster := s.client.(*redis.ClusterClient)
 	shards := s.opts.Shards

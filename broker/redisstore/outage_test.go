@@ -11,12 +11,13 @@ import (
 
 	"kith/broker"
 	"kith/broker/redisstore"
+	"kith/broker/redisstore/redistest"
 )
 
 // Redis is killed and started again under load, with every write synced. The stores go on by themselves, and what was told is there.
 func TestAcknowledgedSurvivesKill(t *testing.T) {
-	server := startServer(t)
-	cfg := redisstore.Config{Addrs: []string{server.addr}}
+	server := redistest.Start(t)
+	cfg := redisstore.Config{Addrs: []string{server.Addr}}
 	stores := []*redisstore.Store{openNew(t, cfg, redisstore.Options{}), openNew(t, cfg, redisstore.Options{})}
 	const callers = 4
 	l := &ledger{}
@@ -66,7 +67,7 @@ func TestAcknowledgedSurvivesKill(t *testing.T) {
 				break
 			}
 		}
-		server.restart(t)
+		server.Restart(t)
 	}
 	for had := count(); count() < had+100; {
 		time.Sleep(time.Millisecond)
@@ -86,10 +87,10 @@ func TestAcknowledgedSurvivesKill(t *testing.T) {
 // A connection is cut in the middle of pipelines. Messages with ids of their own are sent again until they are acknowledged:
 // each is there once.
 func TestCutPipelineIsResolvedByItsKey(t *testing.T) {
-	server := startServer(t, "--appendfsync", "no")
+	server := redistest.Start(t, "--appendfsync", "no")
 	for name, shards := range map[string]int{"one shard": 1, "many shards": 7} {
 		t.Run(name, func(t *testing.T) {
-			p := startProxy(t, server.addr)
+			p := startProxy(t, server.Addr)
 			s := openNew(t, redisstore.Config{Addrs: []string{p.addr()}, Prefix: newPrefix()}, redisstore.Options{Shards: shards})
 			failed, retried := 0, 0
 			for i := range 60 {
@@ -158,8 +159,8 @@ func TestCutPipelineIsResolvedByItsKey(t *testing.T) {
 
 // A server that takes everything and answers nothing costs each call its deadline, no more.
 func TestSilentServerFailsWithinDeadline(t *testing.T) {
-	server := startServer(t, "--appendfsync", "no")
-	p := startProxy(t, server.addr)
+	server := redistest.Start(t, "--appendfsync", "no")
+	p := startProxy(t, server.Addr)
 	s := openNew(t, redisstore.Config{Addrs: []string{p.addr()}, Prefix: newPrefix()}, redisstore.Options{Timeout: 200 * time.Millisecond})
 	commit(t, s, &broker.Batch{Appends: []broker.Append{direct("tom", "1", "bob")}})
 	p.held.Store(true)
@@ -191,10 +192,10 @@ func TestSilentServerFailsWithinDeadline(t *testing.T) {
 
 // Without a server everything fails at once, in order, and goes on when it is back.
 func TestServerAwayAndBack(t *testing.T) {
-	server := startServer(t)
-	s := openNew(t, redisstore.Config{Addrs: []string{server.addr}}, redisstore.Options{})
+	server := redistest.Start(t)
+	s := openNew(t, redisstore.Config{Addrs: []string{server.Addr}}, redisstore.Options{})
 	commit(t, s, &broker.Batch{Appends: []broker.Append{direct("tom", "1", "bob")}})
-	server.kill()
+	server.Kill()
 	var order []int
 	var all sync.WaitGroup
 	for i := range 200 {
@@ -216,9 +217,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	if err := s.Ping(context.Background()); err == nil {
 		t.Error("a ping succeeded without a server")
 	}
-	if !server.start() {
-		t.Fatal("redis-server does not start again")
-	}
+	server.Again(t)
 	commit(t, s, &broker.Batch{Appends: []broker.Append{direct("tom", "3", "bob")}})
 	if got := read(t, s, broker.LogInbox, "bob"); len(got) != 2 || got[1].N != 2 {
 		t.Errorf("inbox: %v", got)

@@ -108,6 +108,13 @@ func (q *queue) landed(taken []item) {
 	q.work.Signal()
 }
 
+// length is how many items wait.
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items)
+}
+
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -2,77 +2,30 @@ package redisstore_test
 
 import (
 	"context"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"kith/broker"
 	"kith/broker/redisstore"
+	"kith/broker/redisstore/redistest"
 )
 
-// startSentinel watches over a master and decides alone.
-func startSentinel(t testing.TB, master *server) (addr string) {
-	t.Helper()
-	addr = net.JoinHostPort("127.0.0.1", text("%d", freePort(t)))
-	_, port, _ := net.SplitHostPort(addr)
-	_, masterPort, _ := net.SplitHostPort(master.addr)
-	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	conf := strings.Join([]string{
-		"port " + port, "bind 127.0.0.1", "dir " + filepath.Dir(file), "logfile log",
-		"sentinel monitor main 127.0.0.1 " + masterPort + " 1",
-		"sentinel down-after-milliseconds main 300", "sentinel failover-timeout main 2000",
-	}, "\n")
-	if err := os.WriteFile(file, []byte(conf+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("redis-server", file, "--sentinel")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGKILL)
-		_ = cmd.Wait()
-	})
-	return addr
-}
-
-// The master is lost; a Sentinel makes its replica the master. The store goes on with it by itself.
+// The master is lost; the Sentinels make its replica the master. The store goes on with it by itself.
 func TestSentinelFailsOver(t *testing.T) {
-	master := startServer(t)
-	_, masterPort, _ := net.SplitHostPort(master.addr)
-	startServer(t, "--replicaof", "127.0.0.1", masterPort)
-	addr := startSentinel(t, master)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	master := redistest.Start(t)
+	_, sentinels := redistest.StartSentinels(t, master, 3, 2)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	sentinel := redis.NewSentinelClient(&redis.Options{Addr: addr, Protocol: 2})
-	defer sentinel.Close()
-	for { // until the Sentinel knows the replica, and that has all
-		known, _ := sentinel.Replicas(ctx, "main").Result()
-		if len(known) == 1 && known[0]["master-link-status"] == "ok" {
-			break
-		}
-		if ctx.Err() != nil {
-			t.Fatal("the replica does not follow")
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	s := openNew(t, redisstore.Config{Addrs: []string{addr}, MasterName: "main"}, redisstore.Options{})
+	s := openNew(t, redisstore.Config{Addrs: sentinels, MasterName: redistest.MasterName}, redisstore.Options{})
 	for range 100 {
 		commit(t, s, &broker.Batch{Appends: []broker.Append{direct("tom", "x", "bob")}})
 	}
-	client := master.client()
+	client := master.Client()
 	if n := client.Wait(ctx, 1, 5*time.Second).Val(); n != 1 {
 		t.Fatalf("%d replicas have it", n)
 	}
 	client.Close()
-	master.kill()
+	master.Kill()
 	lost := time.Now()
 	for {
 		err := within(t, begin(s, &broker.Batch{Appends: []broker.Append{direct("tom", "y", "bob")}}))

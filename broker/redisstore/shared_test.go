@@ -8,16 +8,17 @@ import (
 
 	"kith/broker"
 	"kith/broker/redisstore"
+	"kith/broker/redisstore/redistest"
 )
 
 // eachKind runs a test on one shard, on many of one server, and on a cluster. open opens another store of the same.
 func eachKind(t *testing.T, test func(t *testing.T, open func() *redisstore.Store)) {
-	server := startServer(t, "--appendfsync", "no")
-	addrs, _ := startCluster(t)
+	server := redistest.Start(t, "--appendfsync", "no")
+	addrs := redistest.Addrs(redistest.StartCluster(t))
 	for name, c := range map[string]struct {
 		addrs  []string
 		shards int
-	}{"one shard": {[]string{server.addr}, 1}, "many shards": {[]string{server.addr}, 7}, "cluster": {addrs, 0}} {
+	}{"one shard": {[]string{server.Addr}, 1}, "many shards": {[]string{server.Addr}, 7}, "cluster": {addrs, 0}} {
 		t.Run(name, func(t *testing.T) {
 			cfg := redisstore.Config{Addrs: c.addrs, Prefix: newPrefix()}
 			test(t, func() *redisstore.Store { return openNew(t, cfg, redisstore.Options{Shards: c.shards}) })

@@ -7,6 +7,7 @@ import (
 
 	"kith/broker"
 	"kith/broker/redisstore"
+	"kith/broker/redisstore/redistest"
 	"kith/broker/storetest"
 )
 
@@ -38,21 +39,21 @@ func openNew(t testing.TB, cfg redisstore.Config, opts redisstore.Options) *redi
 }
 
 func TestSuiteOnOneServer(t *testing.T) {
-	server := startServer(t)
+	server := redistest.Start(t)
 	storetest.Run(t, func(testing.TB) storetest.Factory {
-		cfg := redisstore.Config{Addrs: []string{server.addr}, Prefix: newPrefix()}
+		cfg := redisstore.Config{Addrs: []string{server.Addr}, Prefix: newPrefix()}
 		return storetest.Factory{
 			Open:  func(t testing.TB) broker.Store { return open(t, cfg, redisstore.Options{}) },
-			Crash: server.restart,
+			Crash: server.Restart,
 		}
 	})
 }
 
 // The steps between shards are the same on one server; its crashes leave out what the contract allows a crash to leave.
 func TestSuiteOnManyShards(t *testing.T) {
-	server := startServer(t, "--appendfsync", "no")
+	server := redistest.Start(t, "--appendfsync", "no")
 	storetest.Run(t, func(testing.TB) storetest.Factory {
-		cfg := redisstore.Config{Addrs: []string{server.addr}, Prefix: newPrefix()}
+		cfg := redisstore.Config{Addrs: []string{server.Addr}, Prefix: newPrefix()}
 		return storetest.Factory{Open: func(t testing.TB) broker.Store { return open(t, cfg, redisstore.Options{Shards: 7}) }}
 	})
 }

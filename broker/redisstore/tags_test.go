@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"kith/broker/redisstore"
+	"kith/broker/redisstore/redistest"
 )
 
 // The shards of a cluster are spread evenly over masters with equal shares.
 func TestShardsAreSpreadEvenly(t *testing.T) {
-	addrs, nodes := startCluster(t)
+	nodes := redistest.StartCluster(t)
+	addrs := redistest.Addrs(nodes)
 	s := openNew(t, redisstore.Config{Addrs: addrs[1:2]}, redisstore.Options{})
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -19,7 +21,7 @@ func TestShardsAreSpreadEvenly(t *testing.T) {
 	}
 	total := int64(0)
 	for _, node := range nodes {
-		client := node.client()
+		client := node.Client()
 		defer client.Close()
 		keys, err := client.Keys(ctx, "kith{*}:ping").Result()
 		if err != nil || len(keys) < 20 || len(keys) > 23 {

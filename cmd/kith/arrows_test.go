@@ -19,7 +19,7 @@ func TestImportArrows(t *testing.T) {
 		{"kith/api", []string{"kith/hooks", "kith/configs", "kith/bridge/", "kith/broker/", "github.com/mochi-mqtt/"}, "api knows the broker and the edge alone"},
 		{"kith/hooks", []string{"kith/api", "kith/configs", "kith/bridge/", "kith/broker/"}, "hooks know the broker and the edge alone"},
 		{"kith/edge", []string{"kith/api", "kith/hooks", "kith/configs", "kith/bridge/", "kith/broker/", "github.com/mochi-mqtt/"}, "the edge knows neither side"},
-		{"kith/cmd/kith", []string{"testing", "kith/broker/storetest", "github.com/rogpeppe/go-internal/testscript"}, "test code is not linked into the product"},
+		{"kith/cmd/kith", []string{"testing", "kith/broker/storetest", "kith/broker/redisstore/redistest", "github.com/rogpeppe/go-internal/testscript"}, "test code is not linked into the product"},
 	}
 	for _, rule := range rules {
 		t.Run(rule.of, func(t *testing.T) {

@@ -2,14 +2,15 @@ package main
 
 import (
 	"kith/broker/pebblestore"
+	"kith/broker/redisstore"
 	"kith/hooks"
 )
 
-// storeMetrics tells the store's figures to api.
-type storeMetrics struct{ store *pebblestore.Store }
+// pebbleMetrics tells the embedded store's figures to api.
+type pebbleMetrics struct{ store *pebblestore.Store }
 
 // EachMetric implements api.MetricSource.
-func (s storeMetrics) EachMetric(yield func(name, help string, value float64)) {
+func (s pebbleMetrics) EachMetric(yield func(name, help string, value float64)) {
 	m := s.store.Metrics()
 	yield("commits_total", "Batches committed.", float64(m.Commits))
 	yield("groups_total", "Group commits, each one sync.", float64(m.Groups))
@@ -21,6 +22,20 @@ func (s storeMetrics) EachMetric(yield func(name, help string, value float64)) {
 	yield("troubles_total", "Failures of background work.", float64(m.Troubles))
 	yield("disk_bytes", "Bytes on disk.", float64(m.DiskBytes))
 	yield("memory_bytes", "Bytes of memtables and cache.", float64(m.MemoryBytes))
+}
+
+// redisMetrics tells the figures of the store in Redis to api.
+type redisMetrics struct{ store *redisstore.Store }
+
+// EachMetric implements api.MetricSource.
+func (s redisMetrics) EachMetric(yield func(name, help string, value float64)) {
+	m := s.store.Metrics()
+	yield("commits_total", "Batches committed.", float64(m.Commits))
+	yield("failed_total", "Batches that Redis did not take.", float64(m.Failed))
+	yield("groups_total", "Group commits, each one pipeline or a few.", float64(m.Groups))
+	yield("appends_total", "Messages and events appended.", float64(m.Appends))
+	yield("answer_seconds", "How long Redis takes for a group, on average.", m.AnswerAverage.Seconds())
+	yield("queued", "Batches that wait.", float64(m.Queued))
 }
 
 // mqttMetrics tells the MQTT side's figures to api.

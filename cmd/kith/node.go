@@ -13,7 +13,6 @@ import (
 
 	"kith/api"
 	"kith/broker"
-	"kith/broker/pebblestore"
 	"kith/configs"
 	"kith/edge"
 	"kith/hooks"
@@ -23,7 +22,7 @@ import (
 type node struct {
 	log       *slog.Logger
 	cfg       *configs.Config // in force; a reload replaces it
-	store     *pebblestore.Store
+	store     broker.Store
 	broker    *broker.Broker
 	mqtt      *hooks.Server
 	web       *api.Server
@@ -52,10 +51,11 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	if err != nil {
 		return nil, err
 	}
-	n.store, err = pebblestore.Open(cfg.Store.Pebble, pebblestore.Options{Logger: log, OnFatal: n.fatal})
+	store, metrics, err := openStore(&cfg.Store, log, n.fatal)
 	if err != nil {
 		return nil, err
 	}
+	n.store = store
 	n.broker, err = broker.New(broker.Options{Store: n.store, Node: name, Apps: cfg.Apps, Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
@@ -73,7 +73,7 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	n.secure = certificate != nil
 	n.web = api.New(n.broker, api.Options{
 		Config: cfg.API, Version: version(), MQTT: mount, TLS: certificate, Logger: log,
-		Sources: map[string]api.MetricSource{"store": storeMetrics{n.store}, "mqtt": mqttMetrics{n.mqtt}},
+		Sources: map[string]api.MetricSource{"store": metrics, "mqtt": mqttMetrics{n.mqtt}},
 	})
 	return n, n.listen(ctx)
 }

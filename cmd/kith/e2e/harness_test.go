@@ -16,9 +16,12 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"kith/broker/redisstore/redistest"
 )
 
 // patience is how long a test waits for what must come.
@@ -29,11 +32,15 @@ const (
 	adminToken = "admin-token-of-the-tests"
 )
 
-// kith is the built program; shared the server that all tests use which need none of their own.
+// kith is the built program; shared the server that all tests use which need none of their own; redis what the servers keep their
+// data in with -store redis, else nil.
 var (
 	kith   string
 	shared *server
+	redis  *redistest.Server
 )
+
+var engine = flag.String("store", "pebble", "the store that the servers run on: pebble or redis")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -51,6 +58,13 @@ func run(m *testing.M) int {
 	if kith, err = build(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if *engine == "redis" {
+		if redis, err = redistest.Launch(dir, "--appendfsync", "everysec"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer redis.Kill()
 	}
 	c := &config{dir: dir}
 	for i := range plainApps {
@@ -91,14 +105,21 @@ type config struct {
 	listen string   // further keys of "listen"
 	apps   []string // items of "apps", as YAML
 	args   []string // further arguments
+	redis  string   // further keys of "store": of a Redis of the test's own
 }
+
+// prefixes keep the data of servers apart that share a Redis.
+var prefixes atomic.Int64
 
 func (c *config) path() string { return filepath.Join(c.dir, "kith.yaml") }
 
 func (c *config) write() error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen: {mqtt: \"127.0.0.1:0\", http: \"127.0.0.1:0\"%s}\n", c.listen)
-	fmt.Fprintf(&b, "node: {name: test}\nstore: {path: %q}\n", filepath.Join(c.dir, "data"))
+	if c.redis == "" && redis != nil {
+		c.redis = fmt.Sprintf(", engine: redis, redis: {addrs: [%q], prefix: e2e%d}", redis.Addr, prefixes.Add(1))
+	}
+	fmt.Fprintf(&b, "node: {name: test}\nstore: {path: %q%s}\n", filepath.Join(c.dir, "data"), c.redis)
 	fmt.Fprintf(&b, "operators: [{name: admin, token: %s, role: admin, apps: [\"*\"]}]\napps:\n", adminToken)
 	for _, app := range c.apps {
 		fmt.Fprintf(&b, "  - %s\n", app)
