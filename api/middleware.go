@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 )
@@ -77,12 +79,24 @@ func (s *Server) barrier(next http.Handler) http.Handler {
 // deadline bounds the work for a request, and a caller who does not read the answer.
 func deadline(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		ctx, cancel := bound(r.Context(), w)
 		defer cancel()
-		// Not every writer can, such as a test's recorder; the context's bound holds anyway.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout + 5*time.Second))
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// operationDeadline is deadline for an operation that is no stream.
+func operationDeadline(ctx huma.Context, next func(huma.Context)) {
+	_, w := humachi.Unwrap(ctx)
+	bounded, cancel := bound(ctx.Context(), w)
+	defer cancel()
+	next(huma.WithContext(ctx, bounded))
+}
+
+func bound(ctx context.Context, w http.ResponseWriter) (context.Context, context.CancelFunc) {
+	// Not every writer can, such as a test's recorder; the context's bound holds anyway.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout + 5*time.Second))
+	return context.WithTimeout(ctx, requestTimeout)
 }
 
 // headers are what every answer says: it is data for this caller, not a page.

@@ -27,6 +27,7 @@ type operation struct {
 	missing          bool          // may answer 404 for what the path names
 	body             int64         // bytes; 0: maxBody
 	request, answer  any           // examples
+	stream           string        // the media type of an answer that goes on as long as the caller wants; its example is answer
 }
 
 const maxBody = 16 << 10 // bytes (spec 13)
@@ -47,6 +48,9 @@ func register[I, O any](s *Server, o operation, do func(context.Context, *I) (*O
 		Responses:    o.responses(s.problemSchema()),
 		MaxBodyBytes: o.body + 1, // huma refuses the last byte too
 		Middlewares:  huma.Middlewares{s.admit(o.role), strictQuery},
+	}
+	if o.stream == "" {
+		op.Middlewares = append(huma.Middlewares{operationDeadline}, op.Middlewares...)
 	}
 	if o.role == "" {
 		op.Description += "\n\nOpen to anybody."
@@ -178,7 +182,12 @@ func (o *operation) responses(schema *huma.Schema) map[string]*huma.Response {
 		add(http.StatusUnsupportedMediaType, "not JSON", statusProblem(http.StatusUnsupportedMediaType, "say application/json"))
 	}
 	add(http.StatusInternalServerError, "a fault of the server", statusProblem(http.StatusInternalServerError, "a fault of the server"))
-	if o.answer != nil {
+	if o.stream != "" {
+		all["200"] = &huma.Response{
+			Description: "Goes on until one side ends it.",
+			Content:     map[string]*huma.MediaType{o.stream: {Schema: &huma.Schema{Type: huma.TypeString}, Example: o.answer}},
+		}
+	} else if o.answer != nil {
 		all["200"] = &huma.Response{
 			Description: "Done.",
 			Content:     map[string]*huma.MediaType{"application/json": {Example: o.answer}},

@@ -38,6 +38,7 @@ type Server struct {
 	tls     *tls.Config
 	guard   *guard
 	ready   readiness
+	streams *streams
 	huma    huma.API
 	handler http.Handler
 
@@ -64,6 +65,7 @@ func New(b *broker.Broker, o Options) *Server {
 		tls:      o.TLS,
 		guard:    newGuard(b, o.Config.Operators, o.Now),
 		ready:    readiness{ask: b.Ready, now: o.Now, log: o.Logger},
+		streams:  newStreams(),
 		requests: newRequestMetric(),
 	}
 	s.handler = s.route(o)
@@ -77,12 +79,13 @@ func (s *Server) route(o Options) http.Handler {
 		root.Handle("/mqtt", s.barrier(o.MQTT))
 	}
 	r := chi.NewRouter()
-	r.Use(s.observe, s.barrier, headers, deadline)
+	r.Use(s.observe, s.barrier, headers)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { notFound("there is nothing at this path").write(w) })
 	r.MethodNotAllowed(methodNotAllowed(r))
 	s.huma = humachi.New(r, humaConfig(o.Version))
 	s.registerMessages()
 	s.registerSend()
+	s.registerLive()
 	s.registerPeers()
 	s.registerQueue()
 	s.registerSessions()
@@ -95,8 +98,8 @@ func (s *Server) route(o Options) http.Handler {
 	s.registerNodes()
 	s.registerHealth()
 	s.documentMetrics()
-	r.Get("/openapi.json", s.serveDocument())
-	r.Get("/metrics", s.serveMetrics(newRegistry(s.broker.Stats, o.Sources, s.requests), o.Config.Metrics.Public))
+	r.With(deadline).Get("/openapi.json", s.serveDocument())
+	r.With(deadline).Get("/metrics", s.serveMetrics(newRegistry(s.broker.Stats, o.Sources, s.requests), o.Config.Metrics.Public))
 	root.Mount("/", r)
 	return root
 }
@@ -155,6 +158,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve http: %w", err)
 	case <-ctx.Done():
 	}
+	s.streams.end()
 	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(finish); err != nil {

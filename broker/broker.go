@@ -21,8 +21,11 @@ type Options struct {
 	Store  Store
 	Node   string // the node's name, for status
 	Apps   []AppConfig
-	Logger *slog.Logger     // nil: nothing is logged
-	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger // nil: nothing is logged
+	// Late is how long after a later one an entry may still come into a log without numbers: where several nodes write to several
+	// shards. Live readers look back that far. 0: never, as in the embedded store.
+	Late time.Duration
+	Now  func() time.Time // nil: time.Now
 }
 
 // Broker holds the sessions of one node and the rules between peers. All methods are safe for concurrent use.
@@ -32,6 +35,7 @@ type Broker struct {
 	incarnation string // of this start: tells its device records from those a crash left
 	log         *slog.Logger
 	now         func() time.Time
+	late        time.Duration
 	started     int64    // Unix milliseconds
 	ids         *IDClock // of what no store numbers: transient messages
 	topics      TopicRouter
@@ -57,8 +61,9 @@ type Broker struct {
 
 // app is a tenant at work; its settings are swapped as a whole.
 type app struct {
-	id  AppID
-	cfg atomic.Pointer[AppConfig]
+	id   AppID
+	cfg  atomic.Pointer[AppConfig]
+	feed feed // of those who read it live
 }
 
 // New returns a broker for the apps. Run must be running while it is used.
@@ -72,6 +77,7 @@ func New(o Options) (*Broker, error) {
 		incarnation: fmt.Sprintf("%s#%08x", o.Node, rand.Uint32()), //nolint:gosec // tells starts apart, no secret
 		log:         o.Logger,
 		now:         o.Now,
+		late:        o.Late,
 		seed:        maphash.MakeSeed(),
 	}
 	if b.log == nil {

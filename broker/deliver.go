@@ -28,6 +28,9 @@ func (b *Broker) deliver(appends []Append) (wake []*Session) {
 			wake = b.offerAll(a.App, p, LogInbox, it, buf[:0], wake)
 		}
 	}
+	if len(appends) > 0 {
+		b.wakeReaders(appends[0].App) // a batch is of one app
+	}
 	return wake
 }
 

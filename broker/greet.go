@@ -30,7 +30,7 @@ func (b *Broker) enter(s *Session, devices []DeviceID) {
 	}
 	s.far = p.far
 	p.sessions = append(p.sessions, s)
-	wake := p.cameOnline(now)
+	wake := b.cameOnline(p, now)
 	sh.mu.Unlock()
 	wakeAll(wake)
 	b.counters.sessions.Add(1)

@@ -18,11 +18,12 @@ type presenceState struct {
 }
 
 // setOnline notes a change and queues it to the watchers, which it returns to be woken once the shard is unlocked.
-func (p *peer) setOnline(online bool, now int64) (wake []*Session) {
+func (b *Broker) setOnline(p *peer, online bool, now int64) (wake []*Session) {
 	if p.online == online {
 		return nil
 	}
 	p.online, p.changed = online, now
+	b.presenceChanged(p.key, online, now)
 	for s := range p.watchers {
 		if s.queuePresence(p.key.peer, presenceState{online: online, ts: now}) {
 			wake = append(wake, s)
@@ -32,12 +33,12 @@ func (p *peer) setOnline(online bool, now int64) (wake []*Session) {
 }
 
 // cameOnline notes a session that opened. The shard must be locked.
-func (p *peer) cameOnline(now int64) (wake []*Session) {
+func (b *Broker) cameOnline(p *peer, now int64) (wake []*Session) {
 	if p.grace != nil {
 		p.grace.Stop()
 		p.grace = nil
 	}
-	return p.setOnline(true, now)
+	return b.setOnline(p, true, now)
 }
 
 // wentAway notes that a session ended; with none left the peer goes offline, after hold. The shard must be locked.
@@ -46,7 +47,7 @@ func (b *Broker) wentAway(sh *shard, p *peer, hold time.Duration) (wake []*Sessi
 		return nil
 	}
 	if hold <= 0 {
-		return p.setOnline(false, b.now().UnixMilli())
+		return b.setOnline(p, false, b.now().UnixMilli())
 	}
 	var timer *time.Timer
 	timer = time.AfterFunc(hold, func() {
@@ -54,7 +55,7 @@ func (b *Broker) wentAway(sh *shard, p *peer, hold time.Duration) (wake []*Sessi
 		var wake []*Session
 		if p.grace == timer {
 			p.grace = nil
-			wake = p.setOnline(false, b.now().UnixMilli())
+			wake = b.setOnline(p, false, b.now().UnixMilli())
 			sh.release(p)
 		}
 		sh.mu.Unlock()
