@@ -161,6 +161,13 @@ func (b *Broker) CheckMasterKey(id AppID, key string) bool {
 	return known && cfg.MasterKey != "" && ok == 1
 }
 
+// CheckAppKey reports, in constant time, whether key is the app's app key. No key opens an app that has none.
+func (b *Broker) CheckAppKey(id AppID, key string) bool {
+	cfg, known := b.App(id)
+	presented, current := sha256.Sum256([]byte(key)), sha256.Sum256([]byte(cfg.AppKey))
+	return subtle.ConstantTimeCompare(presented[:], current[:]) == 1 && known && cfg.AppKey != ""
+}
+
 // Run does the broker's background work until ctx ends: it publishes the wills that a crash left, and saves how far
 // sessions came.
 func (b *Broker) Run(ctx context.Context) error {

@@ -93,8 +93,8 @@ func (b *Broker) deliverTransient(m *Message) (wake []*Session) {
 }
 
 func (s *Session) offerTransient(m *Message) bool {
-	own := m.From == s.peer && !slices.Contains(m.To, s.peer)
-	if s.mode == receiveNone || own && m.Device == s.device {
+	own := s.sent(m)
+	if s.mode == receiveNone || own && s.keepsFrom(m) {
 		return false
 	}
 	next := Out{Kind: OutMessage, Message: m, ID: m.ID, To: s.peer, Assigned: s.b.now().UnixMilli()}

@@ -165,6 +165,27 @@ func TestSendersOtherDevicesGetACopy(t *testing.T) {
 	want(t, "from", got.Message.From, broker.PeerID("alice"))
 }
 
+func TestNoSyncHoldsForTheSendersAbsentDevicesToo(t *testing.T) {
+	w := newWorld(t)
+	w.open("alice").leave(broker.EndDisconnect)
+	if _, _, err := w.b.CreateGroup(t.Context(), "demo", broker.NewGroup{ID: "team", Members: []broker.PeerID{"alice", "bob"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []broker.SendRequest{
+		{Group: "team", NoSync: true}, {To: []broker.PeerID{"bob"}, NoSync: true}, {To: []broker.PeerID{"alice"}, NoSync: true}, {Group: "team"},
+	} {
+		r.From, r.Payload = "alice", []byte("hidden")
+		if !r.NoSync || len(r.To) > 0 && r.To[0] == "alice" { // a receiver is one, whatever it sent
+			r.Payload = []byte("shown")
+		}
+		if _, err := w.b.Send(t.Context(), "demo", r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, "alice", w.open("alice").messages(2), []string{"shown", "shown"})
+	want(t, "bob", w.open("bob").messages(3), []string{"hidden", "hidden", "shown"})
+}
+
 func TestSendersOwnIdDeliversOnce(t *testing.T) {
 	w := newWorld(t)
 	bob := w.open("bob")

@@ -58,6 +58,42 @@ func (b *Broker) Groups(ctx context.Context, app AppID, after GroupID, limit int
 	return groups, nil
 }
 
+// GroupsOf returns the groups that a peer is a member of, in the order of their ids, behind after. Open groups, which have no list
+// of members, are not among them.
+func (b *Broker) GroupsOf(ctx context.Context, app AppID, peer PeerID, after GroupID, limit int) ([]Group, error) {
+	if _, err := b.app(app); err != nil {
+		return nil, err
+	}
+	q := ListQuery{Space: SpaceMembership, App: app, Owner: string(peer), Limit: limit}
+	if after != "" {
+		q.After = membershipKey(groupKey{app, after}, peer)
+	}
+	joined, err := b.store.List(ctx, q)
+	if err != nil || len(joined) == 0 {
+		return []Group{}, err
+	}
+	keys := make([]Key, len(joined))
+	for i, r := range joined {
+		keys[i] = groupRecordKey(groupKey{app, GroupID(r.Key.Name)})
+	}
+	values, err := b.store.Get(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]Group, 0, len(values))
+	for _, v := range values {
+		if v == nil {
+			continue // deleted meanwhile
+		}
+		var g groupRecord
+		if err := json.Unmarshal(v, &g); err != nil {
+			return nil, err
+		}
+		groups = append(groups, g.Group)
+	}
+	return groups, nil
+}
+
 // Group returns a group and its tag, which changes with its name and attributes.
 func (b *Broker) Group(ctx context.Context, app AppID, id GroupID) (Group, string, error) {
 	if _, err := b.app(app); err != nil {

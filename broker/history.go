@@ -19,6 +19,30 @@ func (b *Broker) History(ctx context.Context, app AppID, q HistoryQuery) (Histor
 	return b.history(ctx, app, q, nil)
 }
 
+// PeerHistory returns a page of one conversation's history to a peer: of a direct conversation the messages that it sent or
+// received, and none for who only knows the conversation's id; of a group all, to its members.
+func (b *Broker) PeerHistory(ctx context.Context, app AppID, peer PeerID, q HistoryQuery) (HistoryPage, error) {
+	if _, err := b.app(app); err != nil {
+		return HistoryPage{}, err
+	}
+	if isDirectConversation(string(q.Conversation)) {
+		return b.history(ctx, app, q, func(m *Message) bool { return m.From == peer || slices.Contains(m.To, peer) })
+	}
+	id, ok := ParseGroupID(string(q.Conversation))
+	if !ok {
+		return HistoryPage{}, Errorf(Malformed, "group is not of a group id's form")
+	}
+	k := groupKey{app, id}
+	g, _, err := b.group(ctx, k)
+	if err != nil {
+		return HistoryPage{}, err
+	}
+	if err := b.checkMember(ctx, k, g, peer); err != nil {
+		return HistoryPage{}, err
+	}
+	return b.history(ctx, app, q, nil)
+}
+
 // history returns a page of what keep says yes to; nil keeps everything.
 func (b *Broker) history(ctx context.Context, app AppID, q HistoryQuery, keep func(*Message) bool) (HistoryPage, error) {
 	page := HistoryPage{Items: []HistoryItem{}}

@@ -48,6 +48,11 @@ func ParseGroupID(s string) (GroupID, bool) {
 	return GroupID(s), isName(s) && !isDirectConversation(s)
 }
 
+// ParseConversationID checks the form of a conversation's id.
+func ParseConversationID(s string) (ConversationID, bool) {
+	return ConversationID(s), isName(s) && (!isDirectConversation(s) || s == strings.ToLower(s))
+}
+
 // ParseClientID splits an MQTT client id of the form peer or peer/device.
 func ParseClientID(s string) (PeerID, DeviceID, bool) {
 	peer, device, named := strings.Cut(s, "/")

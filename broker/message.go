@@ -34,6 +34,7 @@ type Message struct {
 	QoS          byte // as published: 0, 1 or 2
 	Receipt      bool // its sender wants to know when it arrived
 	Transient    bool
+	NoSync       bool   // not for the sender's own devices, unless the sender is a receiver
 	FromIP       string // empty when unknown
 	openGroup    bool
 	shared       atomic.Pointer[sharedForms]
@@ -85,6 +86,7 @@ const (
 	flagGroup
 	flagMembership
 	flagQoS2
+	flagNoSync
 )
 
 var errStoredMessage = errors.New("stored message does not parse")
@@ -110,6 +112,9 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 	}
 	if m.QoS == 2 {
 		flags |= flagQoS2
+	}
+	if m.NoSync {
+		flags |= flagNoSync
 	}
 	b = append(b, messageVersion, flags)
 	b = appendField(b, string(m.From))
@@ -148,6 +153,7 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 	flags := b[1]
 	r := fieldReader{b: b[2:]}
 	m.Receipt = flags&flagReceipt != 0
+	m.NoSync = flags&flagNoSync != 0
 	m.Props = Properties{TextFormat: flags&flagTextFormat != 0}
 	m.Kind, m.QoS = KindMessage, 1
 	if flags&flagMembership != 0 {

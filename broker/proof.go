@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -67,6 +68,39 @@ func (b *Broker) verify(ctx context.Context, a *app, p *proof, text string, peer
 		return errStale(cfg)
 	}
 	return b.useNonce(ctx, a, p, seconds, peer, client+"\x00"+op+"\x00"+p.signature, fresh, mayRepeat)
+}
+
+// HistoryProof is what lets a peer read one conversation's history without a session: HMAC with the app's master key over
+// app_id:peer_id:conversation:nonce:timestamp.
+type HistoryProof struct {
+	Peer         PeerID
+	Conversation ConversationID
+	Timestamp    string // Unix seconds, decimal
+	Nonce        string
+	Signature    string // lower-case hex
+}
+
+// CheckHistory refuses a proof that is malformed (4114), wrong or stale (4102). The nonce is not used up: to read again gives nothing
+// that reading once did not.
+func (b *Broker) CheckHistory(app AppID, h HistoryProof) error {
+	a, err := b.app(app)
+	if err != nil {
+		return err
+	}
+	p := proof{h.Timestamp, h.Nonce, h.Signature}
+	seconds, ferr := p.checkForm()
+	if ferr != nil {
+		return ferr
+	}
+	cfg := a.cfg.Load()
+	text := strings.Join([]string{string(app), string(h.Peer), string(h.Conversation), h.Nonce, h.Timestamp}, ":")
+	if !validSignature(cfg, text, h.Signature) {
+		return Errorf(SignatureFailed, "the signature does not match; it is over app_id:peer_id:conversation:nonce:timestamp")
+	}
+	if b.now().Sub(time.Unix(seconds, 0)).Abs() > cfg.Signature.Window {
+		return errStale(cfg)
+	}
+	return nil
 }
 
 func errStale(cfg *AppConfig) *Error {

@@ -40,6 +40,7 @@ type SendRequest struct {
 	Payload   []byte
 	Transient bool
 	Receipt   bool
+	NoSync    bool   // not for the sender's own devices
 	SenderID  string // the sender's own id (client_id)
 	FromIP    string
 }

@@ -27,14 +27,14 @@ func (s *Session) render(it *item, now int64, again bool) (Out, verdict) {
 	if m.Kind == KindMembership {
 		return s.renderMembership(it, again)
 	}
-	own := m.From == s.peer
-	if own && m.Device == s.device && !slices.Contains(m.To, s.peer) {
-		return Out{}, renderSkip // the sending device's own copy
+	own := s.sent(m)
+	if own && s.keepsFrom(m) {
+		return Out{}, renderSkip
 	}
 	next := Out{Kind: OutMessage, Message: m, ID: it.at.ID, Offline: it.at.N <= it.log.waited, Assigned: now}
 	if m.Group == "" {
 		next.To = s.peer
-		if own && !slices.Contains(m.To, s.peer) {
+		if own {
 			next.To = m.To[0]
 		}
 	}
@@ -55,6 +55,12 @@ func (s *Session) render(it *item, now int64, again bool) (Out, verdict) {
 	}
 	return next, renderSend
 }
+
+// sent reports whether the peer of s sent m, and not to itself: the peer's devices get a copy.
+func (s *Session) sent(m *Message) bool { return m.From == s.peer && !slices.Contains(m.To, s.peer) }
+
+// keepsFrom reports whether this device of the sender gets no copy of m: it sent m, or no device is to have one.
+func (s *Session) keepsFrom(m *Message) bool { return m.NoSync || m.Device == s.device }
 
 func (s *Session) wrapped(m *Message, o *Out) []byte {
 	if o.Offline {

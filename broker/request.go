@@ -253,32 +253,9 @@ func requestHistory(ctx context.Context, s *Session, r *requestBody) (map[string
 	if named != 1 {
 		return nil, Errorf(Malformed, "history takes one of peer, group and conversation")
 	}
-	if !isDirectConversation(string(q.Conversation)) {
-		return s.groupHistory(ctx, q)
-	}
-	page, err := s.b.history(ctx, s.app.id, q, func(m *Message) bool {
-		return m.From == s.peer || slices.Contains(m.To, s.peer)
-	})
+	page, err := s.b.PeerHistory(ctx, s.app.id, s.peer, q)
 	if err != nil {
 		return nil, err
 	}
 	return map[string]any{"messages": page.Items}, nil
-}
-
-// groupHistory answers history of a group: for its members.
-func (s *Session) groupHistory(ctx context.Context, q HistoryQuery) (map[string]any, error) {
-	id, ok := ParseGroupID(string(q.Conversation))
-	if !ok {
-		return nil, Errorf(Malformed, "group is not of a group id's form")
-	}
-	k := groupKey{s.app.id, id}
-	g, _, err := s.b.group(ctx, k)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.b.checkMember(ctx, k, g, s.peer); err != nil {
-		return nil, err
-	}
-	page, err := s.b.history(ctx, s.app.id, q, nil)
-	return map[string]any{"messages": page.Items}, err
 }

@@ -106,7 +106,7 @@ func groupMessage(cfg *AppConfig, r *SendRequest) (*Message, *Error) {
 	}
 	return &Message{
 		App: cfg.ID, From: r.From, Group: r.Group, Conversation: ConversationID(r.Group), Payload: r.Payload, QoS: 1,
-		Transient: r.Transient, FromIP: r.FromIP,
+		Transient: r.Transient, NoSync: r.NoSync, FromIP: r.FromIP,
 	}, nil
 }
 
@@ -136,7 +136,7 @@ func directMessage(cfg *AppConfig, r *SendRequest) (*Message, *Error) {
 	}
 	return &Message{
 		App: cfg.ID, From: r.From, To: r.To, Payload: r.Payload, QoS: 1, Receipt: r.Receipt, Transient: r.Transient,
-		FromIP: r.FromIP, Conversation: DirectConversation(append(slices.Clone(r.To), r.From)...),
+		NoSync: r.NoSync, FromIP: r.FromIP, Conversation: DirectConversation(append(slices.Clone(r.To), r.From)...),
 	}, nil
 }
 
@@ -204,7 +204,7 @@ func (b *Broker) admitSend(ctx context.Context, a *app, r *SendRequest) (*Messag
 	if merr != nil {
 		return nil, nil, merr
 	}
-	if slices.Contains(m.To, m.From) || m.Transient {
+	if slices.Contains(m.To, m.From) || m.Transient || m.NoSync {
 		return m, m.To, nil
 	}
 	devices, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: a.id, Owner: string(m.From), Limit: 1})
