@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"kith/broker"
 )
@@ -93,14 +92,12 @@ func (in *HistoryInput) query() (q broker.HistoryQuery, err error) {
 	return q, nil
 }
 
-// parseConversation takes a group's id or 32 lower-case hex digits.
 func parseConversation(s string) (broker.ConversationID, error) {
-	_, group := broker.ParseGroupID(s)
-	_, name := broker.ParseAppID(s) // the same form, hex digits included
-	if !group && (!name || s != strings.ToLower(s)) {
+	conversation, ok := broker.ParseConversationID(s)
+	if !ok {
 		return "", malformed("query.conversation is not a conversation: 32 lower-case hex digits or a group id")
 	}
-	return broker.ConversationID(s), nil
+	return conversation, nil
 }
 
 // MessagePath is a path to a message.

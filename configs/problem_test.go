@@ -91,6 +91,7 @@ func TestProblems(t *testing.T) {
 		{"operator without a token", app + "operators: [{name: o}]", "operators[0].token: missing"},
 		{"operator's role", app + "operators: [{name: o, token: t, role: root}]", `operators[0].role: "root" is not viewer, operator or admin`},
 		{"operator's app", app + "operators: [{name: o, token: t, apps: [other]}]", `operators[0].apps: "other" is not the id of an app here`},
+		{"app key", "apps: [{id: one, master_key: the-key-of-app-one, app_key: the-key-of-app-one}]", "kith.yaml:1: apps[0].app_key: is a master key"},
 		{"operators alike", app + "operators: [{name: o, token: t}, {name: o, token: t}]", "operators[1].name: o is used twice"},
 		{"token with a space", app + "operators: [{name: o, token: 'a b'}]", "operators[0].token: must be printable ASCII"},
 	}

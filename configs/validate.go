@@ -128,6 +128,9 @@ func (v *validation) apps(c *Config) {
 		if first := slices.IndexFunc(c.Apps, func(other broker.AppConfig) bool { return other.ID == a.ID }); first < i && a.ID != "" {
 			v.add(path+"id", fmt.Sprintf("%s is the id of apps[%d] too", a.ID, first))
 		}
+		if a.AppKey != "" && (a.AppKey == a.MasterKey || a.AppKey == a.PreviousMasterKey) {
+			v.add(path+"app_key", "is a master key: clients hold the app key, so it must be another")
+		}
 		if a.Watch.PerSession < a.Watch.PerCall {
 			v.add(path+"watch.per_session", "is less than watch.per_call")
 		}
