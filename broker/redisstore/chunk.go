@@ -96,9 +96,9 @@ func (c *chunk) addLogs(s *Store, p *post) (numbered, inboxes byte) {
 
 // call makes the command of a chunk.
 func (c *chunk) call(ctx context.Context, s *Store) *redis.Cmd {
-	all := make([]any, 0, 5+len(c.keys)+len(c.args))
+	all := make([]any, 0, 6+len(c.keys)+len(c.args))
 	all = append(all, "evalsha", appendScript.sha, 1+len(c.keys), s.keys.clock(c.shard))
-	all = append(append(all, c.keys...), s.inboxKeep)
+	all = append(append(all, c.keys...), s.inboxKeep, s.mixed)
 	c.cmd = redis.NewCmd(ctx, append(all, c.args...)...)
 	return c.cmd
 }

@@ -62,35 +62,35 @@
 //
 // # Keys
 //
-// P is the prefix and the shard's tag, as in kith{0}. Bytes are those of an entry; with 7.0's defaults Redis adds about 4 to each
-// in a set of up to 128 entries of at most 64 bytes, and about 90 in one that is longer.
+// P is the prefix and the shard's tag, as in kith{0}. Bytes are those of an entry; Redis adds about 3 to each, and about 200 to
+// each log, its key among them.
 //
 //	key                           type    life                        holds
 //	prefix:store                  hash    for ever                    format, number of shards, how often it was opened
 //	P:clock                       string  for ever                    the last clock given, 8 bytes
 //	P:ping                        string  60 s                        nothing
 //	P:m:app                       stream  until deleted               bodies by clock; the app's log. About 25 bytes and the body
-//	P:c:app:conversation          zset    until deleted               13 bytes a message; a group's 19
-//	P:s:app:peer                  zset    until deleted               13 bytes a message sent
-//	P:i:app:peer                  zset    Options.InboxKeep           19 bytes a reference
-//	P:e:app:peer                  zset    Append.Keep                 19 bytes and the payload
+//	P:c:app:conversation          list    until deleted               13 bytes a message; a group's 19
+//	P:s:app:peer                  list    until deleted               13 bytes a message sent
+//	P:i:app:peer                  list    Options.InboxKeep           19 bytes a reference
+//	P:e:app:peer                  list    Append.Keep                 19 bytes and the payload
 //	P:r:space:app:owner NUL name  string  until removed, or expired   the value. About 60 bytes, the key and the value
 //	P:l:space:app                 zset    with its records            owner NUL name of each record, for List; not of the spaces
 //	                                                                  'o' and 'r', which are asked for by name alone
 //	P:x                           zset    with its records            when each record of a list expires, for the sweep
 //
-// An entry is the id, a byte of kind, the number in 6 bytes where the log has them, and an event's payload. All have one score, so
-// Redis orders them by their bytes. Sets because they are small when short, read from any id in both directions, and take a late
-// entry of a log without numbers; streams, that are smaller when long but start at 4 KB, hold the bodies. An emptied log keeps
+// An entry is the id, a byte of kind, the number in 6 bytes where the log has them, and an event's payload. Entries are in the order
+// of their ids, so a script finds any id by halving, from the end. Lists because appending to one costs Redis a third of what a
+// sorted set costs, and an entry in a long one a fifth of the memory; streams, that begin at 4 KB, hold the bodies. An emptied log keeps
 // an entry with its last id and number. A record that expires takes its key with it; its place in the list goes with the next sweep.
 //
 // # What it costs
 //
 // A direct message from one peer to another: 5 commands in Redis and the 40th part of a script call or so (GET and SET of the clock are
 // shared by up to 128 appends), one round trip shared by all that was queued. With several shards two round trips, and up to two more
-// commands. About 670 bytes of memory with a body of 256, in logs of 1,000.
+// commands. About 420 bytes of memory with a body of 256, in logs of some hundred, and 630 in the append-only file.
 // With a once key one GET and one SET more; with several shards two round trips more. A record: a script with GET and SET, and
-// ZADD when it is new. Reads: one round trip; Last and Get one command for each, Messages one XRANGE, List two round trips;
+// ZADD when it is new. Reads: one round trip; Read a script, Last and Get one command for each, Messages one XRANGE, List two round trips;
 // the app's log and lists over owners ask each shard for its share.
 //
 // # Where it ends

@@ -63,7 +63,7 @@ func (g *group) addMore(ctx context.Context, p *post) {
 	m, entry := p.a.Message, p.entry(p.a.ID)
 	add := func(kind broker.LogKind, owner string) {
 		if shard := g.s.keys.shard(p.a.App, owner); shard != p.home {
-			g.addEnding(p.it, redis.NewIntCmd(ctx, "zadd", g.s.keys.log(shard, kind, p.a.App, owner), "0", entry))
+			g.addEnding(p.it, call(ctx, insertScript, []string{g.s.keys.log(shard, kind, p.a.App, owner)}, entry))
 		}
 	}
 	if m.Group == "" {

@@ -28,6 +28,7 @@ type Store struct {
 	node   uint16 // the end of the ids that this store asks for, even
 
 	inboxKeep string // Options.InboxKeep, as scripts take it
+	mixed     string // "1" with several shards, as scripts take it
 
 	queue    queue
 	meter    meter
@@ -112,7 +113,10 @@ func (s *Store) begun(ctx context.Context, cfg Config) error {
 	if shards, err = s.agree(ctx, cfg.Prefix+":store", shards); err != nil {
 		return err
 	}
-	s.keys = newLayout(cfg.Prefix, shards)
+	s.keys, s.mixed = newLayout(cfg.Prefix, shards), "0"
+	if shards > 1 {
+		s.mixed = "1"
+	}
 	return s.catchUp(ctx)
 }
 

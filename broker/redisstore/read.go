@@ -3,14 +3,15 @@ package redisstore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
 	"kith/broker"
 )
 
-// An entry of a log is 12 bytes of id, 1 of kind, and in numbered logs 6 of number and, for an event, its payload. All have
-// the same score, so that Redis keeps them in the order of their bytes.
+// An entry of a log is 12 bytes of id, 1 of kind, and in numbered logs 6 of number and, for an event, its payload. They are
+// in the order of their ids.
 const (
 	entryKind   = idSize
 	entryNumber = idSize + 1
@@ -65,22 +66,25 @@ func (s *Store) Read(ctx context.Context, log broker.LogID, r broker.Range) ([]b
 
 func (s *Store) readLog(ctx context.Context, log broker.LogID, r broker.Range) ([]broker.Entry, error) {
 	key := s.keys.log(s.keys.shard(log.App, log.Owner), log.Kind, log.App, log.Owner)
-	low, high := "-", "+"
+	after, before, reverse := "", "", "0"
 	if !r.After.IsZero() {
-		low = "(" + string(r.After[:]) + "\xff" // behind every kind of entry of this id
+		after = string(r.After[:])
 	}
 	if !r.Before.IsZero() {
-		high = "(" + string(r.Before[:])
+		before = string(r.Before[:])
 	}
-	// One more than asked for: the mark of an emptied log may be among them.
-	cmd := redis.NewStringSliceCmd(ctx, "zrangebylex", key, low, high, "limit", 0, r.Limit+1)
 	if r.Reverse {
-		cmd = redis.NewStringSliceCmd(ctx, "zrevrangebylex", key, high, low, "limit", 0, r.Limit+1)
+		reverse = "1"
 	}
+	cmd := redis.NewStringSliceCmd(ctx, "evalsha", readScript.sha, 1, key,
+		after, before, r.Limit+1, reverse) // one more than asked for: the mark of an emptied log may be among them
 	if err := s.query(ctx, []redis.Cmder{cmd}); err != nil {
 		return nil, err
 	}
 	members := cmd.Val()
+	if r.Reverse {
+		slices.Reverse(members)
+	}
 	entries := make([]broker.Entry, 0, len(members))
 	for _, b := range members {
 		e, ok, err := parseEntry(log.Kind, b)
@@ -121,7 +125,7 @@ func (s *Store) Last(ctx context.Context, logs []broker.LogID) ([]broker.Entry, 
 			continue
 		}
 		key := s.keys.log(s.keys.shard(log.App, log.Owner), log.Kind, log.App, log.Owner)
-		cmds = append(cmds, redis.NewStringSliceCmd(ctx, "zrange", key, -1, -1))
+		cmds = append(cmds, redis.NewStringCmd(ctx, "lindex", key, -1))
 	}
 	if err := s.query(ctx, cmds); err != nil {
 		return nil, fmt.Errorf("last entries: %w", err)
@@ -131,12 +135,12 @@ func (s *Store) Last(ctx context.Context, logs []broker.LogID) ([]broker.Entry, 
 		if log.Kind == broker.LogApp {
 			continue
 		}
-		last := cmds[at].(*redis.StringSliceCmd).Val() //nolint:forcetypeassert // made above
+		last := cmds[at].(*redis.StringCmd).Val() //nolint:forcetypeassert // made above
 		at++
-		if len(last) == 0 {
+		if last == "" {
 			continue
 		}
-		e, ok, err := parseEntry(log.Kind, last[0])
+		e, ok, err := parseEntry(log.Kind, last)
 		if err != nil {
 			return nil, fmt.Errorf("last entry of log %c of %q: %w", log.Kind, log.Owner, err)
 		}

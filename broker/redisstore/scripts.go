@@ -15,10 +15,16 @@ import (
 type script struct{ text, sha string }
 
 var (
+	//go:embed lua/log.lua
+	logText string
 	//go:embed lua/append.lua
 	appendText string
 	//go:embed lua/refer.lua
 	referText string
+	//go:embed lua/insert.lua
+	insertText string
+	//go:embed lua/read.lua
+	readText string
 	//go:embed lua/claim.lua
 	claimText string
 	//go:embed lua/settle.lua
@@ -34,8 +40,10 @@ var (
 )
 
 var (
-	appendScript = newScript(appendText)
-	referScript  = newScript(referText)
+	appendScript = newScript(logText + appendText)
+	referScript  = newScript(logText + referText)
+	insertScript = newScript(logText + insertText)
+	readScript   = newScript(logText + readText)
 	claimScript  = newScript(claimText)
 	settleScript = newScript(settleText)
 	writeScript  = newScript(writeText)
@@ -44,7 +52,7 @@ var (
 	sweepScript  = newScript(sweepText)
 )
 
-var scripts = []script{appendScript, referScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript}
+var scripts = []script{appendScript, referScript, insertScript, readScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript}
 
 func newScript(text string) script {
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // how Redis names scripts

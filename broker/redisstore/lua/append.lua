@@ -1,32 +1,28 @@
 -- Gives appends of one shard their ids and numbers and puts them into its logs, each all or nothing.
 -- KEYS: the shard's clock; then for each append: the bodies, or the log of events; the once key and the required one, where
 --       it has them; the numbered logs; the others.
--- ARGV: how many entries an inbox keeps, 0 for all; then for each append: its head; the body, or the event's payload; the
+-- ARGV: how many entries an inbox keeps, 0 for all; '1' where the logs without numbers may have later entries of other shards; then for each append: its head; the body, or the event's payload; the
 --       expiry of the once key, 0 for never, where it has one; for an event how many to keep, 0 for all.
 --       A head is the proposed clock (8 bytes), the rest of the id (4), the kind (1), e(vent) or m(essage), o(nce) or
 --       O(nce, and more is to follow) or -, r(equire) or -, x (this id or none) or -, how many keys it has (1), how many logs are numbered (1), the first of those that
 --       are inboxes, from 1 (1).
 -- Answers for each append: A id numbers (6 bytes each; behind that of a log that is no inbox the id before); D value: the once key is set; R: the required record is absent;
 --       E: this id is there already; B clock: this id is behind the shard's clock; X and why: it failed.
-local inboxKeep = tonumber(ARGV[1])
+local inboxKeep, mixed = tonumber(ARGV[1]), ARGV[2] == '1'
 local ms, seq = 0, 0
 local clock = redis.call('GET', KEYS[1])
 if clock then ms, seq = struct.unpack('>I6I2', clock) end
 local moved = false
-local k, v = 2, 2
+local k, v = 2, 3
 
 local none = string.rep('\0', 12)
 
 local function put(log, entry, tail, counts, keep)
-  local last = redis.call('ZRANGE', log, -1, -1)[1]
+  local last = redis.call('LINDEX', log, -1)
   local n, previous = counts, none
   if last then n, previous = n + struct.unpack('>I6', last, 14), string.sub(last, 1, 12) end
   n = struct.pack('>I6', n)
-  redis.call('ZADD', log, 0, entry .. n .. tail)
-  if keep > 0 then
-    local size = redis.call('ZCARD', log)
-    if size > keep + keep / 8 + 8 then redis.call('ZREMRANGEBYRANK', log, 0, size - keep - 1) end
-  end
+  push(log, entry .. n .. tail, keep)
   return n, previous
 end
 
@@ -50,10 +46,9 @@ local function one(head, body, first, last, onceExpiry, eventKeep)
   elseif exact == 120 then
     local found
     if what == 101 then
-      local id = string.sub(head, 1, 12)
-      found = redis.call('ZRANGEBYLEX', log, '[' .. id, '(' .. id .. '\255', 'LIMIT', 0, 1)[1]
+      found = find(log, string.sub(head, 1, 12))
     else
-      local at = string.format('%.0f-%.0f', pms, pseq)
+      local at = string.format('%d-%d', pms, pseq)
       found = redis.call('XRANGE', log, at, at)[1]
       found = found and string.sub(found[2][2], 1, 4) == rest
     end
@@ -70,7 +65,7 @@ local function one(head, body, first, last, onceExpiry, eventKeep)
   if what == 101 then
     answer = answer .. (put(log, entry, body, 1, eventKeep))
   else
-    redis.call('XADD', log, string.format('%.0f-%.0f', ms, seq), 'b', rest .. mark .. body)
+    redis.call('XADD', log, string.format('%d-%d', ms, seq), 'b', rest .. mark .. body)
     local counts = kind == 0 and 1 or 0
     for i = 1, numbered do
       local number, previous = put(KEYS[k], entry, '', counts, i >= inboxes and inboxKeep or 0)
@@ -78,7 +73,9 @@ local function one(head, body, first, last, onceExpiry, eventKeep)
       if i < inboxes then answer = answer .. previous end
       k = k + 1
     end
-    for i = k, last do redis.call('ZADD', KEYS[i], 0, entry) end
+    for i = k, last do
+      if mixed then insert(KEYS[i], entry) else redis.call('RPUSH', KEYS[i], entry) end
+    end
   end
   if once then
     local stands = hasOnce == 79 and id .. 'p' or id

@@ -2,25 +2,20 @@
 -- KEYS: the inbox; its shard's clock. ARGV: id; kind; how many entries an inbox keeps, 0 for all.
 -- Answers: A number: it is there now, or was; B clock: the inbox has gone on past this id.
 local inbox, id = KEYS[1], ARGV[1]
-local last = redis.call('ZRANGE', inbox, -1, -1)[1]
+local last = redis.call('LINDEX', inbox, -1)
 local n = 1
 local a, b = struct.unpack('>I6I6', id)
 if last then
   local c, d = struct.unpack('>I6I6', last)
   if c > a or c == a and d >= b then
-    local here = redis.call('ZRANGEBYLEX', inbox, '[' .. id, '(' .. id .. '\254', 'LIMIT', 0, 1)[1]
-    if here then return 'A' .. string.sub(here, 14, 19) end
+    local here = find(inbox, id)
+    if here and string.byte(here, 13) ~= 254 then return 'A' .. string.sub(here, 14, 19) end
     return 'B' .. string.sub(last, 1, 8)
   end
   n = n + struct.unpack('>I6', last, 14)
 end
 n = struct.pack('>I6', n)
-redis.call('ZADD', inbox, 0, id .. ARGV[2] .. n)
-local keep = tonumber(ARGV[3])
-if keep > 0 then
-  local size = redis.call('ZCARD', inbox)
-  if size > keep + keep / 8 + 8 then redis.call('ZREMRANGEBYRANK', inbox, 0, size - keep - 1) end
-end
+push(inbox, id .. ARGV[2] .. n, tonumber(ARGV[3]))
 -- The shard gives this inbox no id below this one any more.
 local clock = redis.call('GET', KEYS[2])
 local mine = string.sub(id, 1, 8)
