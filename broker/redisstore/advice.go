@@ -26,7 +26,7 @@ func advise(cfg Config, err error) error {
 		return fmt.Errorf("%w: the password is refused: check store.redis.username and store.redis.password: %w", errSetting, err)
 	}
 	if redis.IsPermissionError(err) {
-		return fmt.Errorf("%w: the user may not do what Kith needs: give it ~%s* and +@all -@dangerous +info +config|get: %w", errSetting, cfg.Prefix, err)
+		return fmt.Errorf("%w: the user may not do what Kith needs: give it ~%s* &%s* and +@all -@dangerous +info +config|get: %w", errSetting, cfg.Prefix, cfg.Prefix, err)
 	}
 	var dns *net.DNSError
 	late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
