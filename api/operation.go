@@ -47,7 +47,7 @@ func register[I, O any](s *Server, o operation, do func(context.Context, *I) (*O
 		Security:     o.security(),
 		Responses:    o.responses(s.problemSchema()),
 		MaxBodyBytes: o.body + 1, // huma refuses the last byte too
-		Middlewares:  huma.Middlewares{s.admit(o.role), strictQuery},
+		Middlewares:  huma.Middlewares{s.admit(o.role), s.shed(o.method), strictQuery},
 	}
 	if o.stream == "" {
 		op.Middlewares = append(huma.Middlewares{operationDeadline}, op.Middlewares...)
@@ -92,6 +92,20 @@ func (s *Server) admit(need Role) func(huma.Context, func(huma.Context)) {
 			return
 		}
 		next(huma.WithValue(ctx, callerKey{}, c))
+	}
+}
+
+// shed refuses calls that would add something while the node has no room for it. Who looks, or takes something away, may.
+func (s *Server) shed(method string) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		if method != http.MethodGet && method != http.MethodDelete {
+			if err := s.spare(); err != nil {
+				r, w := humachi.Unwrap(ctx)
+				problemOf(r.Context(), s.log, err).write(w)
+				return
+			}
+		}
+		next(ctx)
 	}
 }
 

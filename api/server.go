@@ -28,6 +28,8 @@ type Options struct {
 	Sources map[string]MetricSource // more metrics, by the part's name, such as "store"
 	Logger  *slog.Logger            // nil: nothing is logged
 	Now     func() time.Time        // nil: time.Now
+	// Overloaded says why calls that would add something are refused for now, as a *broker.Error; nil, also for the function: they are not.
+	Overloaded func() error
 }
 
 // Server answers HTTP for one broker.
@@ -37,6 +39,7 @@ type Server struct {
 	log     *slog.Logger
 	now     func() time.Time
 	tls     *tls.Config
+	spare   func() error // why nothing more can be taken on now
 	guard   *guard
 	ready   readiness
 	streams *streams
@@ -54,6 +57,9 @@ func New(b *broker.Broker, o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Overloaded == nil {
+		o.Overloaded = func() error { return nil }
+	}
 	if o.Version == "" {
 		o.Version = "dev"
 	}
@@ -64,6 +70,7 @@ func New(b *broker.Broker, o Options) *Server {
 		log:      o.Logger,
 		now:      o.Now,
 		tls:      o.TLS,
+		spare:    o.Overloaded,
 		guard:    newGuard(b, o.Config.Operators, o.Now),
 		ready:    readiness{ask: b.Ready, now: o.Now, log: o.Logger},
 		streams:  newStreams(),

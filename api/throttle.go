@@ -1,7 +1,6 @@
 package api
 
 import (
-	"container/list"
 	"net/netip"
 	"sync"
 	"time"
@@ -21,50 +20,37 @@ const (
 type throttle struct {
 	now func() time.Time
 
-	mu        sync.Mutex
-	addresses map[netip.Prefix]*list.Element // of failures
-	recent    list.List                      // of *failures, last heard of first
+	mu     sync.Mutex
+	recent edge.Recent[failures]
 }
 
 // failures are what an address failed lately.
 type failures struct {
-	from  netip.Prefix
 	count int
 	since time.Time
 	until time.Time // it is refused until then
 }
 
 func newThrottle(now func() time.Time) *throttle {
-	return &throttle{now: now, addresses: map[netip.Prefix]*list.Element{}}
+	return &throttle{now: now, recent: edge.Recent[failures]{Max: maxAddresses}}
 }
 
 // refused returns for how long the address is still refused; 0 if it is not.
 func (t *throttle) refused(addr netip.Addr) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, ok := t.addresses[edge.Subscriber(addr)]
-	if !ok {
+	f := t.recent.Get(addr)
+	if f == nil {
 		return 0
 	}
-	return max(0, e.Value.(*failures).until.Sub(t.now()))
+	return max(0, f.until.Sub(t.now()))
 }
 
 // failed counts a failed login.
 func (t *throttle) failed(addr netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	from, now := edge.Subscriber(addr), t.now()
-	e, ok := t.addresses[from]
-	if !ok {
-		if t.recent.Len() >= maxAddresses {
-			oldest := t.recent.Back()
-			delete(t.addresses, t.recent.Remove(oldest).(*failures).from)
-		}
-		e = t.recent.PushFront(&failures{from: from, since: now})
-		t.addresses[from] = e
-	}
-	t.recent.MoveToFront(e)
-	f := e.Value.(*failures)
+	f, now := t.recent.Heard(addr), t.now()
 	if now.Sub(f.since) >= failureWindow {
 		f.count, f.since = 0, now
 	}

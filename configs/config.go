@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"strings"
 	"time"
 
 	"kith/api"
@@ -14,6 +15,7 @@ import (
 // Config is all settings of one node, with the keys of spec 12.
 type Config struct {
 	Listen ListenConfig
+	Limits edge.Limits
 	Node   NodeConfig
 	Store  StoreConfig
 	API    api.Config // operators and metrics
@@ -52,6 +54,7 @@ const (
 func Default() *Config {
 	return &Config{
 		Listen: ListenConfig{Config: hooks.DefaultConfig(), HTTP: ":8080"},
+		Limits: edge.DefaultLimits(),
 		Store: StoreConfig{
 			Engine: EnginePebble,
 			Pebble: pebblestore.Config{Path: "data", Sync: true},
@@ -72,12 +75,12 @@ func defaultOperator() api.Operator {
 	return api.Operator{Role: api.RoleViewer, Apps: []string{api.AllApps}}
 }
 
-// ReloadDiff returns the keys that differ between c and next and take effect only at a restart: all but those of apps and
-// operators.
+// ReloadDiff returns the keys that differ between c and next and take effect only at a restart: all but those of limits, apps
+// and operators.
 func (c *Config) ReloadDiff(next *Config) []string {
 	var keys []string
 	for _, o := range options {
-		if o.list() == "" && format(o.at(c, 0)) != format(o.at(next, 0)) {
+		if o.list() == "" && !strings.HasPrefix(o.key, "limits.") && format(o.at(c, 0)) != format(o.at(next, 0)) {
 			keys = append(keys, o.key)
 		}
 	}

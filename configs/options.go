@@ -2,6 +2,7 @@ package configs
 
 import (
 	"strings"
+	"time"
 
 	"kith/api"
 	"kith/broker"
@@ -41,6 +42,23 @@ var options = []option{
 		at: func(c *Config, _ int) any { return &c.Listen.TLS.ClientCA }},
 	{key: "listen.proxy.trusted", check: addresses, doc: "addresses and ranges of proxies in front, which must send a PROXY protocol header of version 2",
 		at: func(c *Config, _ int) any { return &c.Listen.Proxy.Trusted }},
+
+	{key: "limits.connections", check: between(0, 10_000_000), doc: "connections of all listeners; 0: as many as the process may have descriptors",
+		at: func(c *Config, _ int) any { return &c.Limits.Connections }},
+	{key: "limits.memory_bytes", check: between(0, 1<<50), doc: "new work is refused before this is used up; 0: GOMEMLIMIT, or else the container's memory",
+		at: func(c *Config, _ int) any { return &c.Limits.MemoryBytes }},
+	{key: "limits.exempt", check: addresses, doc: "addresses and ranges that the limits by address are not for, such as a proxy that sends no header",
+		at: func(c *Config, _ int) any { return &c.Limits.Exempt }},
+	{key: "limits.address.connections", check: between(0, 10_000_000), doc: "connections from one address (IPv6: one /64); 0: no bound",
+		at: func(c *Config, _ int) any { return &c.Limits.Address.Connections }},
+	{key: "limits.address.connects_per_second", check: upTo(1_000_000), doc: "CONNECTs from one address; 0: no bound",
+		at: func(c *Config, _ int) any { return &c.Limits.Address.ConnectsPerSecond }},
+	{key: "limits.address.burst", check: between(1, 1_000_000), doc: "how many of them at once",
+		at: func(c *Config, _ int) any { return &c.Limits.Address.Burst }},
+	{key: "limits.address.failures", check: between(0, 1_000_000), doc: "wrong signatures within a minute that ban an address for a while; 0: never",
+		at: func(c *Config, _ int) any { return &c.Limits.Address.Failures }},
+	{key: "limits.address.ban", check: lasting(time.Second), doc: "how long at first; each further ban is twice as long, up to an hour",
+		at: func(c *Config, _ int) any { return &c.Limits.Address.Ban }},
 
 	{key: "node.name", check: nodeName, doc: "the node's name; empty: the host name",
 		at: func(c *Config, _ int) any { return &c.Node.Name }},

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"kith/broker"
 )
 
 const (
@@ -15,10 +17,13 @@ const (
 	quietTime     = time.Second     // between two log lines about bad headers
 )
 
-// Listener accepts connections that know where they come from.
+var errCrowded = errors.New("far too many connections from this address")
+
+// Listener accepts connections that know where they come from, as many as its guard lets in.
 type Listener struct {
 	net.Listener
 	trusted []netip.Prefix
+	guard   *Guard
 	log     *slog.Logger
 
 	mu     sync.Mutex
@@ -26,21 +31,28 @@ type Listener struct {
 	silent int       // bad headers since
 }
 
-// NewListener returns ln with the settings of c applied to what it accepts. c is taken as valid; a nil log is silent.
-func NewListener(ln net.Listener, c ProxyConfig, log *slog.Logger) *Listener {
+// NewListener returns ln with the settings of c and a guard applied to what it accepts. c is taken as valid; a nil guard lets
+// everybody pass, and a nil log is silent.
+func NewListener(ln net.Listener, c ProxyConfig, g *Guard, log *slog.Logger) *Listener {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Listener{Listener: ln, trusted: parsePrefixes(c.Trusted), log: log}
+	return &Listener{Listener: ln, trusted: parsePrefixes(c.Trusted), guard: g, log: log}
 }
 
 // Accept returns the next connection, a *Conn. It does not wait for a header: that is read by who uses the connection.
 func (l *Listener) Accept() (net.Conn, error) {
-	nc, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if !l.guard.accept() {
+			_ = nc.Close()
+			continue
+		}
+		return &Conn{Conn: nc, listener: l, remote: nc.RemoteAddr(), proxied: contains(l.trusted, Addr(nc.RemoteAddr()))}, nil
 	}
-	return &Conn{Conn: nc, listener: l, remote: nc.RemoteAddr(), proxied: contains(l.trusted, Addr(nc.RemoteAddr()))}, nil
 }
 
 // badHeader logs what a trusted proxy did wrong, at most once in quietTime.
@@ -69,17 +81,18 @@ type Conn struct {
 	remote net.Addr
 	err    error
 
-	mu    sync.Mutex // guards the read deadline
-	until time.Time  // as asked for
-	bound time.Time  // of the header, while it is read
+	mu      sync.Mutex // guards what follows
+	until   time.Time  // the read deadline, as asked for
+	bound   time.Time  // of the header, while it is read
+	counted bool       // under its client's address
+	closed  bool
 }
 
-// Identify finds out where nc, or the Conn under it, comes from. Its error means that this cannot be known, and that the connection
-// must be ended. Other connections come from where they say.
-func Identify(nc net.Conn) error {
+// Of returns the Conn under nc; nil where there is none. The methods below may be called on nil.
+func Of(nc net.Conn) *Conn {
 	for {
 		if c, ok := nc.(*Conn); ok {
-			return c.identify()
+			return c
 		}
 		over, ok := nc.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -89,23 +102,79 @@ func Identify(nc net.Conn) error {
 	}
 }
 
-func (c *Conn) identify() error {
+// Identify finds out where the connection comes from. Its error means that this cannot be known, or that there are far too many from
+// there: the connection must be ended.
+func (c *Conn) Identify() error {
+	if c == nil {
+		return nil
+	}
 	c.once.Do(func() {
-		if !c.proxied {
-			return
-		}
-		c.bindHeader(time.Now().Add(headerTimeout))
-		client, err := readHeader(c.Conn)
-		c.bindHeader(time.Time{})
-		switch {
-		case err != nil:
-			c.err = err
-			c.listener.badHeader(c.remote, err)
-		case client != nil:
-			c.remote = client
+		if c.err = c.readProxy(); c.err == nil {
+			c.err = c.enter()
 		}
 	})
 	return c.err
+}
+
+func (c *Conn) readProxy() error {
+	if !c.proxied {
+		return nil
+	}
+	c.bindHeader(time.Now().Add(headerTimeout))
+	client, err := readHeader(c.Conn)
+	c.bindHeader(time.Time{})
+	switch {
+	case err != nil:
+		c.listener.badHeader(c.remote, err)
+	case client != nil:
+		c.remote = client
+	}
+	return err
+}
+
+// enter counts the connection under its client's address, unless it is closed already.
+func (c *Conn) enter() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	counted, ok := c.listener.guard.enter(Addr(c.remote))
+	if !ok {
+		return errCrowded
+	}
+	c.counted = counted
+	return nil
+}
+
+// Connect decides whether the client may try to open a session now. Identify has been called.
+func (c *Conn) Connect() *broker.Error {
+	if c == nil {
+		return nil
+	}
+	return c.listener.guard.connect(Addr(c.remote))
+}
+
+// SignatureFailed tells of a wrong signature in CONNECT; too many of them lead to a ban of the address.
+func (c *Conn) SignatureFailed() {
+	if c != nil {
+		c.listener.guard.failed(Addr(c.remote))
+	}
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if !c.closed {
+		c.closed = true
+		var from netip.Addr
+		if c.counted {
+			from = Addr(c.remote)
+		}
+		c.listener.guard.leave(from)
+	}
+	c.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // NetConn returns the connection underneath, whose bytes begin behind the header once that is read.
@@ -113,13 +182,13 @@ func (c *Conn) NetConn() net.Conn { return c.Conn }
 
 // RemoteAddr is the client's address; the proxy's where that told none.
 func (c *Conn) RemoteAddr() net.Addr {
-	_ = c.identify() // Read tells it
+	_ = c.Identify() // Read tells it
 	return c.remote
 }
 
 // Read reads what comes behind the header.
 func (c *Conn) Read(b []byte) (int, error) {
-	if err := c.identify(); err != nil {
+	if err := c.Identify(); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(b)

@@ -41,7 +41,7 @@ func accepted(t *testing.T, from string, c edge.ProxyConfig, log *bytes.Buffer) 
 	client, end := net.Pipe()
 	t.Cleanup(func() { _ = client.Close() })
 	l.conns <- pipeEnd{end, tcpAddr(from)}
-	server, err := edge.NewListener(l, c, slog.New(slog.NewTextHandler(log, nil))).Accept()
+	server, err := edge.NewListener(l, c, nil, slog.New(slog.NewTextHandler(log, nil))).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestTheProxysHeaderTellsTheClient(t *testing.T) {
 				_, _ = client.Write(append(c.header, "hello"...)) // in one piece: nothing of it may get lost
 				_ = client.Close()
 			}()
-			if err := edge.Identify(server); err != nil {
+			if err := edge.Of(server).Identify(); err != nil {
 				t.Fatal(err)
 			}
 			if got := server.RemoteAddr().String(); got != c.want {
@@ -123,7 +123,7 @@ func TestATrustedProxyMustSendAHeader(t *testing.T) {
 			var log bytes.Buffer
 			client, server := accepted(t, "10.1.2.3:5", trusted, &log)
 			go func() { _, _ = client.Write(sent) }()
-			if err := edge.Identify(server); err == nil {
+			if err := edge.Of(server).Identify(); err == nil {
 				t.Error("it is taken")
 			}
 			if _, err := server.Read(make([]byte, 1)); err == nil {
@@ -164,7 +164,7 @@ func TestAHeaderHasADeadline(t *testing.T) {
 				if c.reader > 0 {
 					_ = server.SetReadDeadline(start.Add(c.reader))
 				}
-				if err := edge.Identify(server); err == nil {
+				if err := edge.Of(server).Identify(); err == nil {
 					t.Error("no error")
 				}
 				if took := time.Since(start); took != c.want {
@@ -232,12 +232,12 @@ func FuzzHeader(f *testing.F) {
 		l := &pipeListener{conns: make(chan net.Conn, 1)}
 		client, end := net.Pipe()
 		l.conns <- pipeEnd{end, tcpAddr("10.0.0.1:1")}
-		server, _ := edge.NewListener(l, trusted, slog.New(slog.NewTextHandler(&log, nil))).Accept()
+		server, _ := edge.NewListener(l, trusted, nil, slog.New(slog.NewTextHandler(&log, nil))).Accept()
 		go func() {
 			_, _ = client.Write(append(b, "rest"...))
 			_ = client.Close()
 		}()
-		if edge.Identify(server) == nil {
+		if edge.Of(server).Identify() == nil {
 			rest, _ := io.ReadAll(server)
 			if !bytes.HasSuffix(rest, []byte("rest")) {
 				t.Errorf("%q: the rest is %q", b, rest)

@@ -4,6 +4,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"kith/broker"
+	"kith/edge"
 )
 
 // reasons is how one refusal of spec 10 is told over MQTT.
@@ -33,7 +34,13 @@ var refusals = map[broker.Code]reasons{
 	broker.InvalidTarget:   {0x87, 5, 0x87, 0x87},
 }
 
+// busy is how a node tells that it, and not the client, is in trouble.
+var busy = reasons{0x89, 3, 0x83, 0x83}
+
 func reasonsOf(e *broker.Error) reasons {
+	if edge.IsBusy(e) {
+		return busy
+	}
 	if r, ok := refusals[e.Code]; ok {
 		return r
 	}

@@ -72,7 +72,7 @@ func (c *conn) openSession() (over bool) {
 	}()
 	defer c.barrier("connect")
 	c.setReadDeadline(time.Now().Add(c.srv.limits.connect))
-	if err := edge.Identify(c.nc); err != nil {
+	if err := edge.Of(c.nc).Identify(); err != nil {
 		return true // the listener has logged it
 	}
 	if t, ok := c.nc.(*tls.Conn); ok {

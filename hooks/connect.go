@@ -8,6 +8,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"kith/broker"
+	"kith/edge"
 )
 
 // maxKeepAlive is the longest keep-alive that an MQTT 5 client gets; one that asks for more, or for none, is told this
@@ -27,6 +28,13 @@ func (c *conn) connect() bool {
 		c.refuse(o.version, f.code, connackCode3(f), f.text)
 		return false
 	}
+	from := edge.Of(c.nc)
+	if err := from.Connect(); err != nil {
+		c.srv.log.Debug("connect refused at the edge", "remote", c.remote(), "code", err.Code, "error", err.Message)
+		r := reasonsOf(err)
+		c.refuse(o.version, r.connack, r.connack3, err.Error())
+		return false
+	}
 	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect, Remaining: len(body)}}
 	if err := pk.ConnectDecode(bytes.Clone(body)); err != nil {
 		c.refuse(o.version, faultMalformed.code, 0, faultMalformed.text)
@@ -42,6 +50,9 @@ func (c *conn) connect() bool {
 	c.opened = o
 	defer func() { c.opened = nil }()
 	if !c.srv.auth.OnConnectAuthenticate(c.cl, pk) {
+		if o.err.Code == broker.SignatureFailed {
+			from.SignatureFailed()
+		}
 		r := reasonsOf(o.err) // the broker has logged it
 		c.refuse(o.version, r.connack, r.connack3, o.err.Error())
 		return false

@@ -3,6 +3,7 @@ package main
 import (
 	"kith/broker/pebblestore"
 	"kith/broker/redisstore"
+	"kith/edge"
 	"kith/hooks"
 )
 
@@ -54,4 +55,22 @@ func (s mqttMetrics) EachMetric(yield func(name, help string, value float64)) {
 	yield("bytes_in_total", "Bytes received.", float64(m.BytesIn))
 	yield("bytes_out_total", "Bytes sent.", float64(m.BytesOut))
 	yield("too_large_total", "Deliveries dropped for the client's maximum packet size.", float64(m.TooLarge))
+}
+
+// edgeMetrics tells the guard's figures to api.
+type edgeMetrics struct{ guard *edge.Guard }
+
+// EachMetric implements api.MetricSource.
+func (s edgeMetrics) EachMetric(yield func(name, help string, value float64)) {
+	m := s.guard.Stats()
+	yield("connections", "Connections of all listeners now.", float64(m.Open))
+	yield("cut_total", "Connections closed unheard, far over a limit.", float64(m.Cut))
+	yield("refused_full_total", "CONNECTs refused over limits.connections.", float64(m.Full))
+	yield("refused_memory_total", "CONNECTs and calls refused for want of memory.", float64(m.Memory))
+	yield("refused_connections_total", "CONNECTs refused over limits.address.connections.", float64(m.Connections))
+	yield("refused_rate_total", "CONNECTs refused over limits.address.connects_per_second.", float64(m.Rate))
+	yield("refused_banned_total", "CONNECTs refused from addresses that failed too often.", float64(m.Banned))
+	yield("bans_total", "Addresses banned for failed signatures.", float64(m.Bans))
+	yield("memory_needed_bytes", "Memory that lives, without what waits to be collected.", float64(m.MemoryNeed))
+	yield("memory_limit_bytes", "The ceiling near which new work is refused; 0: none.", float64(m.MemoryLimit))
 }

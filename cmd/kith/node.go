@@ -26,6 +26,7 @@ type node struct {
 	broker    *broker.Broker
 	mqtt      *hooks.Server
 	web       *api.Server
+	guard     *edge.Guard
 	listeners []listener
 	secure    bool // http is HTTPS
 }
@@ -41,7 +42,7 @@ const stopTimeout = 15 * time.Second
 
 // openNode builds a node and opens its store and ports. What is open when it fails is closed again.
 func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *node, err error) {
-	n := &node{log: log, cfg: cfg}
+	n := &node{log: log, cfg: cfg, guard: edge.NewGuard(cfg.Limits, log, nil)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -72,8 +73,8 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	}
 	n.secure = certificate != nil
 	n.web = api.New(n.broker, api.Options{
-		Config: cfg.API, Version: version(), MQTT: mount, TLS: certificate, Logger: log,
-		Sources: map[string]api.MetricSource{"store": metrics, "mqtt": mqttMetrics{n.mqtt}},
+		Config: cfg.API, Version: version(), MQTT: mount, TLS: certificate, Logger: log, Overloaded: n.guard.Overloaded,
+		Sources: map[string]api.MetricSource{"store": metrics, "mqtt": mqttMetrics{n.mqtt}, "edge": edgeMetrics{n.guard}},
 	})
 	return n, n.listen(ctx)
 }
@@ -105,7 +106,7 @@ func (n *node) listen(ctx context.Context) error {
 		if err != nil {
 			return listenError(at.name, at.addr, err)
 		}
-		n.listeners = append(n.listeners, listener{at.name, edge.NewListener(ln, l.Proxy, n.log)})
+		n.listeners = append(n.listeners, listener{at.name, edge.NewListener(ln, l.Proxy, n.guard, n.log)})
 	}
 	return nil
 }
@@ -192,7 +193,8 @@ func (n *node) reloads(ctx context.Context, hangup <-chan os.Signal, load func()
 		}
 		n.broker.SetApps(next.Apps)
 		n.web.SetOperators(next.API.Operators)
-		n.cfg.Apps, n.cfg.API.Operators = next.Apps, next.API.Operators
+		n.guard.SetLimits(next.Limits)
+		n.cfg.Apps, n.cfg.API.Operators, n.cfg.Limits = next.Apps, next.API.Operators, next.Limits
 		n.log.Info("settings reloaded", "apps", len(next.Apps), "operators", len(next.API.Operators))
 	}
 }

@@ -103,6 +103,7 @@ func build(dir string) (string, error) {
 type config struct {
 	dir    string
 	listen string   // further keys of "listen"
+	more   string   // further sections, as YAML
 	apps   []string // items of "apps", as YAML
 	args   []string // further arguments
 	redis  string   // further keys of "store": of a Redis of the test's own
@@ -120,6 +121,7 @@ func (c *config) write() error {
 		c.redis = fmt.Sprintf(", engine: redis, redis: {addrs: [%q], prefix: e2e%d}", redis.Addr, prefixes.Add(1))
 	}
 	fmt.Fprintf(&b, "node: {name: test}\nstore: {path: %q%s}\n", filepath.Join(c.dir, "data"), c.redis)
+	b.WriteString(c.more + "\n")
 	fmt.Fprintf(&b, "operators: [{name: admin, token: %s, role: admin, apps: [\"*\"]}]\napps:\n", adminToken)
 	for _, app := range c.apps {
 		fmt.Fprintf(&b, "  - %s\n", app)

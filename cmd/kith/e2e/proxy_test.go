@@ -18,15 +18,22 @@ import (
 
 const proxyAddr = "127.0.0.2" // another of loopback's addresses, so that the test's own calls need no header
 
-// proxied connects as a trusted proxy does, on behalf of a client.
-func proxied(t testing.TB, addr, client string) net.Conn {
+// dialFrom connects from another of loopback's addresses.
+func dialFrom(t testing.TB, local, addr string) net.Conn {
 	t.Helper()
-	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(proxyAddr)}}
+	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
 	conn, err := d.DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// proxied connects as a trusted proxy does, on behalf of a client.
+func proxied(t testing.TB, addr, client string) net.Conn {
+	t.Helper()
+	conn := dialFrom(t, proxyAddr, addr)
 	from, err := net.ResolveTCPAddr("tcp", client)
 	if err != nil {
 		t.Fatal(err)
