@@ -97,6 +97,12 @@ func (a *calls) checkSign(app broker.AppID, sign string) (master, ok bool) {
 	return master, fresh && matches == 1
 }
 
+// Sign returns an X-LC-Sign of a master key, for those who call such a server. It holds for some time around at.
+func Sign(masterKey string, at time.Time) string {
+	ms := strconv.FormatInt(at.UnixMilli(), 10)
+	return requestSign(ms, masterKey) + "," + ms + "," + masterMark
+}
+
 // requestSign is the first part of X-LC-Sign.
 func requestSign(ms, key string) string {
 	sum := md5.Sum([]byte(ms + key)) //nolint:gosec // as above

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"kith/api/legacy"
 	"kith/broker"
 )
 
@@ -25,6 +26,13 @@ func TestPublishedSignsOpenWhatTheirKeysOpen(t *testing.T) {
 	}
 	s.call(headers{"X-LC-Id", appID, "X-LC-Sign", publishedSign}, "GET", "/rtm/messages/logs", "").refused(403, 4119)
 	s.call(headers{"X-LC-Id", appID, "X-LC-Sign", publishedMasterSign}, "GET", "/rtm/messages/logs", "").ok(&[]record{})
+}
+
+func TestSignMakesThePublishedValue(t *testing.T) {
+	t.Parallel()
+	if got := legacy.Sign(masterKey, published); got != publishedMasterSign {
+		t.Errorf("got %s", got)
+	}
 }
 
 func TestASignHoldsWithinTheAppsWindow(t *testing.T) {

@@ -20,6 +20,11 @@ func (s *server) call(t testing.TB, method, path, body, authorization string) (i
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	return do(t, r)
+}
+
+func do(t testing.TB, r *http.Request) (int, []byte) {
+	t.Helper()
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
