@@ -124,16 +124,16 @@ func TestMaxTSIsExclusive(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
 	first := s.send("u1234", "early", "u0988")
-	last := s.send("u1234", "late", "u0988")
-	for last.TS == first.TS { // in another millisecond
-		last = s.send("u1234", "late", "u0988")
+	for s.send("clock", "tick", "tower").TS == first.TS { // the next is in another millisecond
+		continue
 	}
+	last := s.send("u1234", "late", "u0988")
 	for _, c := range []struct {
 		maxTS     int64
 		early, in bool
 	}{{first.TS, false, false}, {first.TS + 1, true, false}, {last.TS, true, false}, {last.TS + 1, true, true}} {
 		ids := map[string]bool{}
-		for _, r := range s.logs(asMaster, fmt.Sprintf("?max_ts=%d", c.maxTS)) {
+		for _, r := range s.logs(asMaster, fmt.Sprintf("?convid=%s&max_ts=%d", conversation, c.maxTS)) {
 			ids[r.MsgID] = true
 		}
 		if ids[first.MessageID.String()] != c.early || ids[last.MessageID.String()] != c.in {
