@@ -59,7 +59,7 @@ func start(t testing.TB, change ...func(*api.Options)) *server {
 	store := &faultyStore{Store: inner}
 	apps := []broker.AppConfig{broker.DefaultAppConfig("demo"), broker.DefaultAppConfig("other")}
 	apps[0].MasterKey, apps[0].PreviousMasterKey, apps[1].MasterKey = "demo-key", "demo-old-key", "other-key"
-	b, err := broker.New(broker.Options{Store: store, Node: "kith-1", Apps: apps})
+	b, err := broker.New(broker.Options{Store: store, Node: "kith-1", Version: "1.2.3", Apps: apps})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,7 @@ type Node struct {
 	Ready    bool   `json:"ready" doc:"Whether it can serve, as /readyz says." example:"true"`
 }
 
-func nodeOf(n broker.NodeInfo, version string, ready bool) Node {
-	return Node{n.Name, version, n.Started, n.Sessions, ready}
-}
+func nodeOf(n broker.NodeInfo) Node { return Node{n.Name, n.Version, n.Started, n.Sessions, n.Ready} }
 
 func (s *Server) registerNodes() {
 	register(s, operation{
@@ -31,8 +29,10 @@ func (s *Server) registerNodes() {
 			return nil, err
 		}
 		var nodes []Node
-		if n := s.broker.Node(); n.Name > after || after == "" {
-			nodes = append(nodes, nodeOf(n, s.version, s.ready.check(ctx) == nil))
+		for _, n := range s.broker.Nodes(ctx) {
+			if (n.Name > after || after == "") && len(nodes) <= in.Limit {
+				nodes = append(nodes, nodeOf(n))
+			}
 		}
 		return answer(pageOf(nodes, in.Limit, nodeList, func(n *Node) string { return n.Name })), nil
 	})

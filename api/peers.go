@@ -136,7 +136,7 @@ func (s *Server) registerPeers() {
 		errors: []broker.Code{broker.LimitExceeded}, body: maxStatusBody,
 		request: OnlineBody{Peers: []string{"alice", "bob"}},
 		answer:  OnlineAnswer{Online: []broker.PeerID{"alice"}},
-	}, func(_ context.Context, in *OnlineInput) (*Answer[OnlineAnswer], error) {
+	}, func(ctx context.Context, in *OnlineInput) (*Answer[OnlineAnswer], error) {
 		if n := len(in.Body.Peers); n > maxStatusPeers {
 			return nil, broker.Errorf(broker.LimitExceeded, "peers holds %d ids, at most %d are allowed", n, maxStatusPeers)
 		}
@@ -144,7 +144,11 @@ func (s *Server) registerPeers() {
 		if err != nil {
 			return nil, err
 		}
-		return answer(OnlineAnswer{Online: orEmpty(s.broker.Online(in.app(), peers))}), nil
+		online, err := s.broker.Online(ctx, in.app(), peers)
+		if err != nil {
+			return nil, err
+		}
+		return answer(OnlineAnswer{Online: orEmpty(online)}), nil
 	})
 }
 

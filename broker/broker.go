@@ -18,10 +18,15 @@ import (
 
 // Options are what a Broker works with.
 type Options struct {
-	Store  Store
-	Node   string // the node's name, for status
-	Apps   []AppConfig
-	Logger *slog.Logger // nil: nothing is logged
+	Store Store
+	Node  string // the node's name, for status
+	// Bus, when it is set, makes this broker one of several nodes that share the store; Lease is how long a node that is not heard of
+	// counts as alive (0: DefaultLease).
+	Bus     Bus
+	Lease   time.Duration
+	Version string // of the program, for status
+	Apps    []AppConfig
+	Logger  *slog.Logger // nil: nothing is logged
 	// Late is how long after a later one an entry may still come into a log without numbers: where several nodes write to several
 	// shards. Live readers look back that far. 0: never, as in the embedded store.
 	Late time.Duration
@@ -32,7 +37,9 @@ type Options struct {
 type Broker struct {
 	store       Store
 	node        string
-	incarnation string // of this start: tells its device records from those a crash left
+	version     string
+	incarnation string   // of this start, where there is one node: tells its device records from those a crash left
+	cluster     *cluster // nil where there is one node
 	log         *slog.Logger
 	now         func() time.Time
 	late        time.Duration
@@ -47,10 +54,6 @@ type Broker struct {
 	shards  [shardCount]shard
 	groups  [shardCount]groupShard
 	opening [openingLocks]sync.Mutex // one device's opens are taken one at a time
-
-	// delivered is the clock of the id up to which all that was accepted has been offered to the sessions here. A new session sees
-	// what was accepted before this start in its logs.
-	delivered atomic.Uint64
 
 	dirty dirtySet
 	// stagedPool holds batches between uses: a busy session stages one with every read.
@@ -74,6 +77,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		store:       o.Store,
 		node:        o.Node,
+		version:     o.Version,
 		incarnation: fmt.Sprintf("%s#%08x", o.Node, rand.Uint32()), //nolint:gosec // tells starts apart, no secret
 		log:         o.Logger,
 		now:         o.Now,
@@ -87,12 +91,14 @@ func New(o Options) (*Broker, error) {
 		b.now = time.Now
 	}
 	b.started = b.now().UnixMilli()
-	b.delivered.Store(FirstIDAt(b.started).clock())
 	b.ids = NewIDClock(rand.Uint32(), MessageID{}, b.now) //nolint:gosec // tells nodes apart, no secret
 	b.stagedPool.New = func() any { return &staged{} }
 	b.dirty.wake = make(chan struct{}, 1)
 	b.apps.Store(&map[AppID]*app{})
 	b.SetApps(o.Apps)
+	if o.Bus != nil {
+		b.cluster = newCluster(b, o.Bus, o.Lease)
+	}
 	return b, nil
 }
 
@@ -171,11 +177,29 @@ func (b *Broker) CheckAppKey(id AppID, key string) bool {
 // Run does the broker's background work until ctx ends: it publishes the wills that a crash left, and saves how far
 // sessions came.
 func (b *Broker) Run(ctx context.Context) error {
-	if err := b.publishLeftWills(ctx); err != nil {
+	if b.cluster != nil {
+		left := make(chan struct{})
+		go func() {
+			b.cluster.run(ctx)
+			close(left)
+		}()
+		b.saveCursors(ctx)
+		<-left
+		return nil
+	}
+	if err := b.publishLeftWills(ctx, func(of string) bool { return of != b.incarnation }); err != nil {
 		b.log.Error("wills of the last run could not be published", "err", err)
 	}
 	b.saveCursors(ctx)
 	return nil
+}
+
+// self names what holds the connections of now: this start, or in a cluster this incarnation.
+func (b *Broker) self() string {
+	if b.cluster != nil {
+		return string(b.cluster.id())
+	}
+	return b.incarnation
 }
 
 // CloseAll asks every connection to end.
@@ -199,20 +223,15 @@ func (b *Broker) Ready(ctx context.Context) error {
 	if b.stopped.Load() {
 		return Errorf(Internal, "the server is stopping")
 	}
+	if b.cluster != nil && !b.cluster.leased() {
+		return errNotLeased
+	}
 	return b.store.Ping(ctx)
 }
 
 // commit commits batch and waits for it, or for ctx: the batch may then still take effect.
 func (b *Broker) commit(ctx context.Context, batch *Batch) (*Batch, error) {
-	done := make(chan error, 1)
-	batch.Done = func(_ *Batch, err error) { done <- err }
-	b.store.Commit(batch)
-	select {
-	case err := <-done:
-		return batch, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return commitTo(ctx, b.store, batch)
 }
 
 // commitLazily commits without waiting; what is lost with it would only be delivered or asked again.

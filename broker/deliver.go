@@ -4,28 +4,17 @@ import "slices"
 
 // deliver hands durable appends to the sessions of this node, in the order of their numbers, and returns those to be woken.
 func (b *Broker) deliver(appends []Append) (wake []*Session) {
-	last := b.delivered.Load()
-	defer func() { b.delivered.Store(last) }() // only the store's goroutine calls deliver
-	var buf [8]*Session
 	for i := range appends {
 		a := &appends[i]
 		if a.Duplicate || a.Refused {
 			continue
 		}
-		last = max(last, a.ID.clock())
-		if a.Message == nil {
-			it := item{at: Position{a.N, a.ID}, event: a.Event}
-			wake = b.offerAll(a.App, a.EventPeer, LogEvents, it, buf[:0], wake)
-			continue
+		if a.Message != nil && a.Message.Kind == KindMessage {
+			b.counters.accepted.Add(1)
 		}
-		if a.Message.Group != "" {
-			wake = b.deliverGroup(a, wake)
-			continue
-		}
-		b.counters.accepted.Add(1)
-		for j, p := range a.Inboxes {
-			it := item{at: Position{a.InboxN[j], a.ID}, msg: a.Message}
-			wake = b.offerAll(a.App, p, LogInbox, it, buf[:0], wake)
+		wake = b.deliverHere(a, wake)
+		if b.cluster != nil {
+			b.cluster.tell(a)
 		}
 	}
 	if len(appends) > 0 {
@@ -34,12 +23,31 @@ func (b *Broker) deliver(appends []Append) (wake []*Session) {
 	return wake
 }
 
+// deliverHere hands what this node or another accepted to the sessions here.
+func (b *Broker) deliverHere(a *Append, wake []*Session) []*Session {
+	var buf [8]*Session
+	m := a.Message
+	switch {
+	case m == nil:
+		it := item{at: Position{a.N, a.ID}, event: a.Event}
+		return b.offerAll(a.App, a.EventPeer, LogEvents, it, buf[:0], wake)
+	case m.Transient:
+		return append(wake, b.offerTransient(m)...)
+	case m.Group != "" && b.cluster != nil:
+		return b.deliverInOrder(a, wake)
+	case m.Group != "":
+		return b.deliverGroup(a, wake)
+	}
+	for j, p := range a.Inboxes {
+		it := item{at: Position{a.InboxN[j], a.ID}, msg: m}
+		wake = b.offerAll(a.App, p, LogInbox, it, buf[:0], wake)
+	}
+	return wake
+}
+
 // deliverGroup hands a durable group message, or a change of members, to the members connected here.
 func (b *Broker) deliverGroup(a *Append, wake []*Session) []*Session {
 	m := a.Message
-	if m.Kind == KindMessage {
-		b.counters.accepted.Add(1)
-	}
 	sessions, open := b.liveSessions(groupKey{a.App, m.Group}, nil)
 	log := LogID{LogConversation, a.App, string(m.Group)}
 	for _, s := range sessions {
@@ -68,6 +76,13 @@ func (b *Broker) offerAll(app AppID, p PeerID, kind LogKind, it item, buf, wake 
 
 // deliverTransient hands a transient message to who is online now. A reader too slow for it misses it: it is kept nowhere.
 func (b *Broker) deliverTransient(m *Message) (wake []*Session) {
+	if b.cluster != nil {
+		b.cluster.tell(&Append{App: m.App, ID: m.ID, Message: m})
+	}
+	return b.offerTransient(m)
+}
+
+func (b *Broker) offerTransient(m *Message) (wake []*Session) {
 	if m.Group != "" {
 		sessions, _ := b.liveSessions(groupKey{m.App, m.Group}, nil)
 		for _, s := range sessions {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -23,17 +24,25 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 		return
 	}
 	closed := how == EndDisconnect || how == EndDisconnectWill
+	moving := b.cluster != nil && b.stopped.Load() // it goes on at another node, or is offline once this one is gone
 	hold := time.Duration(0)
 	if how == EndLost && !b.stopped.Load() {
 		hold = max(s.app.cfg.Load().Presence.Grace, min(s.willDelay, s.expiry))
 	}
+	if moving {
+		hold = DefaultLease
+	}
 	b.leave(s, hold)
-	if how == EndDisconnect {
+	switch {
+	case how == EndDisconnect:
 		s.forgetWill()
-	} else {
+	case !moving || how == EndDisconnectWill:
 		s.publishWill(how)
 	}
 	b.storeEnded(s)
+	if b.cluster != nil && !moving {
+		b.cluster.unclaimLater(s.key(), held{s.device, b.cluster.id(), s.claim}, hold)
+	}
 	b.log.Debug("session ended", "app", s.app.id, "peer", s.peer, "device", s.device, "closed", closed)
 }
 
@@ -79,18 +88,29 @@ func (b *Broker) depart(s *Session, hold time.Duration) {
 
 // storeEnded stores what the session leaves behind. Until that is done an open of the device takes it from memory.
 func (b *Broker) storeEnded(s *Session) {
+	b.commitLazily(b.endedBatch(s), func() { b.forgetClosing(s) })
+}
+
+// storeEndedAndWait does that for a device that another node takes over.
+func (b *Broker) storeEndedAndWait(ctx context.Context, s *Session) error {
+	defer b.forgetClosing(s)
+	_, err := b.commit(ctx, b.endedBatch(s))
+	return err
+}
+
+func (b *Broker) endedBatch(s *Session) *Batch {
 	rec := s.snapshot()
 	now := b.now()
 	age := s.app.cfg.Load().Queue.Age
 	writes := []Write{
-		{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec), Expires: now.Add(age).UnixMilli()},
+		s.guarded(Write{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec), Expires: now.Add(age).UnixMilli()}),
 		{Key: seenKey(s.app.id, s.peer), Value: encodeTime(now.UnixMilli())},
 	}
 	s.mu.Lock()
 	writes = append(writes, s.cursorWrites(true)...)
 	s.mu.Unlock()
 	writes = append(writes, b.openEnded(s)...)
-	b.commitLazily(&Batch{Writes: writes}, func() { b.forgetClosing(s) })
+	return &Batch{Writes: writes}
 }
 
 // snapshot is what the session leaves to the next one of its device.

@@ -97,7 +97,9 @@ func (e *erasure) round(ctx context.Context) error {
 // endSessions ends the peer's connections of now and waits until what they leave behind is stored.
 func (e *erasure) endSessions(ctx context.Context) error {
 	here := e.b.sessionsHere(e.key())
-	e.b.kickConnected(e.app.id, e.peer, "")
+	if _, err := e.b.endEverywhere(ctx, e.key(), ""); err != nil {
+		return err
+	}
 	deadline := time.NewTimer(endDeadline)
 	defer deadline.Stop()
 	look := time.NewTicker(endPoll)

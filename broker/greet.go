@@ -39,6 +39,7 @@ func (b *Broker) enter(s *Session, devices []DeviceID) {
 // greet queues what a session hears first: the session event, and the state of whom it watches.
 func (b *Broker) greet(s *Session, resumed bool) {
 	peers := s.watchedPeers()
+	b.ensureKnown(s.app.id, peers)
 	online := make([]PeerID, 0, len(peers))
 	for _, p := range peers {
 		if b.addWatcher(s, p, false) {
@@ -96,7 +97,7 @@ func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Ou
 // storeOpened notes in the store, without waiting, that the device is connected here.
 func (b *Broker) storeOpened(s *Session) {
 	rec := deviceRecord{
-		Connected: b.incarnation, Since: s.since, Address: s.remote, Protocol: s.protocol(),
+		Connected: b.self(), Since: s.since, Address: s.remote, Protocol: s.protocol(),
 		Watch: s.watchedByRequest(), Had: FirstIDAt(s.since),
 	}
 	if s.mode == receiveNone {
@@ -106,7 +107,7 @@ func (b *Broker) storeOpened(s *Session) {
 		rec.Resume, rec.Expiry = b.now().Add(s.expiry).UnixMilli(), s.expiry.Milliseconds()
 	}
 	writes := []Write{
-		{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec)},
+		s.guarded(Write{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec)}),
 		{Key: seenKey(s.app.id, s.peer), Value: encodeTime(s.since)},
 	}
 	s.mu.Lock()
@@ -114,8 +115,24 @@ func (b *Broker) storeOpened(s *Session) {
 	s.mu.Unlock()
 	if s.will != nil {
 		writes = append(writes, Write{Key: s.willKey(), Value: encodeWill(s)})
+	} else if s.moved {
+		writes = append(writes, Write{Key: s.willKey()}) // of the session at the other node
 	}
-	b.commitLazily(&Batch{Writes: writes}, nil)
+	batch := &Batch{Writes: writes}
+	b.commitLazily(batch, func() {
+		if batch.Writes[0].Conflict { // the device is another node's by now
+			s.link.Close(CloseTakenOver)
+		}
+	})
+}
+
+// guarded makes a write about the session's device hold only while this node holds the device.
+func (s *Session) guarded(w Write) Write {
+	if s.b.cluster != nil {
+		mine := held{device: s.device, claim: s.claim}
+		w.Guard, w.GuardHas = whereKey(s.key()), []byte(mine.line())
+	}
+	return w
 }
 
 func (s *Session) protocol() string {

@@ -59,6 +59,13 @@ type liveGroup struct {
 	open     bool
 	sessions map[*Session]struct{}
 	peers    map[PeerID]int // of an open group: sessions of each peer
+
+	// In a cluster, where it may also be kept for its nodes alone:
+	sequence  sequence
+	nodes     []NodeID // other nodes with members, as last read
+	known     bool     // nodes was read
+	announced bool     // this node is in the group's record, or about to be
+	used      int64    // when nodes was needed last (cluster.seconds), or its last member here left
 }
 
 func (b *Broker) groupShardOf(key groupKey) *groupShard {
@@ -86,7 +93,7 @@ func groupLog(k groupKey) LogID {
 	return LogID{Kind: LogConversation, App: k.app, Owner: string(k.group)}
 }
 
-// group reads a group's record. Its count of members is right for open groups only on the nodes' sum.
+// group reads a group's record. An open group's members are counted by countOpen.
 func (b *Broker) group(ctx context.Context, k groupKey) (*groupRecord, []byte, error) {
 	values, err := b.store.Get(ctx, []Key{groupRecordKey(k)})
 	if err != nil {
@@ -99,20 +106,7 @@ func (b *Broker) group(ctx context.Context, k groupKey) (*groupRecord, []byte, e
 	if err := json.Unmarshal(values[0], g); err != nil {
 		return nil, nil, err
 	}
-	if g.Open {
-		g.Members = b.openCount(k)
-	}
 	return g, values[0], nil
-}
-
-func (b *Broker) openCount(k groupKey) int {
-	sh := b.groupShardOf(k)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if live := sh.groups[k]; live != nil {
-		return len(live.peers)
-	}
-	return 0
 }
 
 // enterGroup makes a connected session hear a group from now on.
@@ -125,14 +119,7 @@ func (b *Broker) enterGroup(s *Session, k groupKey, open bool) {
 	if s.ended {
 		return
 	}
-	live := sh.groups[k]
-	if live == nil {
-		live = &liveGroup{sessions: make(map[*Session]struct{})}
-		if sh.groups == nil {
-			sh.groups = make(map[groupKey]*liveGroup)
-		}
-		sh.groups[k] = live
-	}
+	live := sh.get(k)
 	live.open = open
 	if _, in := live.sessions[s]; in {
 		return
@@ -177,9 +164,22 @@ func (sh *groupShard) remove(k groupKey, s *Session) {
 			}
 		}
 	}
-	if len(live.sessions) == 0 {
+	if len(live.sessions) == 0 && live.used == 0 {
 		delete(sh.groups, k)
 	}
+}
+
+// get returns the group, made if it is not there. The shard must be locked.
+func (sh *groupShard) get(k groupKey) *liveGroup {
+	live := sh.groups[k]
+	if live == nil {
+		live = &liveGroup{sessions: make(map[*Session]struct{})}
+		if sh.groups == nil {
+			sh.groups = make(map[groupKey]*liveGroup)
+		}
+		sh.groups[k] = live
+	}
+	return live
 }
 
 // quitAll takes an ended session out of its groups.
@@ -259,6 +259,6 @@ func (s *Session) offerGroup(id LogID, it item) bool {
 // dropIdleGroups forgets the logs of groups in which nothing waits: they come back with the group's next message. s.mu is held.
 func (o *outbound) dropIdleGroups() {
 	o.logs = slices.DeleteFunc(o.logs, func(l *logState) bool {
-		return l.id.Kind == LogConversation && l.cursor.N == l.head && l.sent.N == l.head && l.loaded == l.sent
+		return l.id.Kind == LogConversation && l.cursor == l.saved && l.cursor.N == l.head && l.sent.N == l.head && l.loaded == l.sent
 	})
 }

@@ -51,7 +51,9 @@ func (b *Broker) Groups(ctx context.Context, app AppID, after GroupID, limit int
 			return nil, err
 		}
 		if g.Open {
-			g.Members = b.openCount(groupKey{app, g.ID})
+			if g.Members, err = b.countOpen(ctx, groupKey{app, g.ID}); err != nil {
+				return nil, err
+			}
 		}
 		groups = append(groups, g.Group)
 	}
@@ -103,7 +105,10 @@ func (b *Broker) Group(ctx context.Context, app AppID, id GroupID) (Group, strin
 	if err != nil {
 		return Group{}, "", err
 	}
-	return g.Group, g.tag(), nil
+	if g.Open {
+		g.Members, err = b.countOpen(ctx, groupKey{app, id})
+	}
+	return g.Group, g.tag(), err
 }
 
 // CreateGroup makes a group; exists reports that the id is taken.
@@ -129,9 +134,11 @@ func (b *Broker) PatchGroup(ctx context.Context, app AppID, id GroupID, p GroupP
 		return g, "", false, err
 	}
 	k := groupKey{app, id}
-	lock := b.changing(k)
-	lock.Lock()
-	defer lock.Unlock()
+	unlock, err := b.lockGroup(ctx, k)
+	if err != nil {
+		return g, "", false, err
+	}
+	defer unlock()
 	rec, raw, err := b.group(ctx, k)
 	if err != nil {
 		return g, "", false, err
@@ -197,6 +204,9 @@ func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
 		if _, err := b.leaveOpen(ctx, k, peers); err != nil {
 			return err
 		}
+		if b.cluster != nil {
+			b.cluster.tellOpenGroup(peerKey{app: app}, id, false)
+		}
 	}
 	for {
 		if err := b.removeAll(ctx, k); err != nil {
@@ -244,7 +254,11 @@ func (b *Broker) Members(ctx context.Context, app AppID, id GroupID, after PeerI
 		return nil, err
 	}
 	if g.Open {
-		return nil, Errorf(InvalidTarget, "an open group has no list of members, only a count: %d", g.Members)
+		count, err := b.countOpen(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		return nil, Errorf(InvalidTarget, "an open group has no list of members, only a count: %d", count)
 	}
 	return b.members(ctx, k, after, limit)
 }

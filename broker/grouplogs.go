@@ -17,8 +17,17 @@ func (b *Broker) loadGroups(ctx context.Context, s *Session, st *restored) error
 	if s.mode != receiveNone {
 		s.addGroupLogs(joined)
 	}
+	keys := make([]groupKey, 0, len(joined))
 	for g := range joined {
-		b.enterGroup(s, groupKey{s.app.id, GroupID(g)}, false)
+		k := groupKey{s.app.id, GroupID(g)}
+		b.enterGroup(s, k, false)
+		keys = append(keys, k)
+	}
+	if b.cluster != nil {
+		if err := b.placeGroups(b.unplaced(keys)); err != nil {
+			return err
+		}
+		b.cluster.announce(keys)
 	}
 	// A membership that ended in between was not there to be quit: look once more.
 	again, err := b.memberships(ctx, s.app.id, s.peer)

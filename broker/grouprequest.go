@@ -148,7 +148,8 @@ func requestMembers(ctx context.Context, s *Session, r *requestBody) (map[string
 		return nil, err
 	}
 	if g.Open {
-		return map[string]any{"count": g.Members}, nil
+		count, err := s.b.countOpen(ctx, k)
+		return map[string]any{"count": count}, err
 	}
 	members, err := s.b.members(ctx, k, PeerID(r.Cursor), maxGroupsListed+1)
 	if err != nil {

@@ -61,7 +61,11 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.store = store
-	w.b, err = broker.New(broker.Options{Store: store, Node: "test", Apps: []broker.AppConfig{w.cfg}, Now: w.now})
+	o := broker.Options{Store: store, Node: "test", Apps: []broker.AppConfig{w.cfg}, Now: w.now}
+	if clustered {
+		o.Bus = newHub().bus()
+	}
+	w.b, err = broker.New(o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -74,6 +78,17 @@ func (w *world) start() {
 			w.t.Error(err)
 		}
 	}()
+	awaitReady(w.t, w.b)
+}
+
+// online returns those of peers that are online.
+func (w *world) online(peers ...broker.PeerID) []broker.PeerID {
+	w.t.Helper()
+	online, err := w.b.Online(w.t.Context(), "demo", peers)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return online
 }
 
 func (w *world) stop() {

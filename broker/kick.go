@@ -13,7 +13,22 @@ func (b *Broker) Kick(ctx context.Context, app AppID, peer PeerID, device Device
 	if err := b.noteKick(ctx, app, peer); err != nil {
 		return 0, err
 	}
-	return b.kickConnected(app, peer, device), nil
+	return b.endEverywhere(ctx, peerKey{app, peer}, device)
+}
+
+// endEverywhere ends the peer's sessions, or that of one device, at all nodes; it returns how many.
+func (b *Broker) endEverywhere(ctx context.Context, key peerKey, device DeviceID) (int, error) {
+	n := b.kickConnected(key.app, key.peer, device)
+	if b.cluster == nil {
+		return n, nil
+	}
+	nodes, _, err := b.cluster.nodesHolding(ctx, whereKey(key))
+	if err != nil {
+		return n, err
+	}
+	q := &question{App: key.app, Peer: key.peer, Device: device}
+	err = b.cluster.askAll(ctx, nodes, askKick, q, func(r *reply) { n += r.Count })
+	return n, err
 }
 
 func (b *Broker) kickConnected(app AppID, peer PeerID, device DeviceID) (n int) {
@@ -59,8 +74,8 @@ func (b *Broker) SetBan(ctx context.Context, app AppID, ban Ban) error {
 	if err := b.noteKick(ctx, app, ban.Peer); err != nil {
 		return err
 	}
-	b.kickConnected(app, ban.Peer, "")
-	return nil
+	_, err := b.endEverywhere(ctx, peerKey{app, ban.Peer}, "")
+	return err
 }
 
 // LiftBan lifts a ban; false: there was none.

@@ -15,7 +15,7 @@ func TestKickedPeerIsOfflineAtOnceWhateverTheGrace(t *testing.T) {
 	}
 	want(t, "told", bob.awaitClosed(), broker.CloseKicked)
 	bob.leave(broker.EndServer)
-	want(t, "online", w.b.Online("demo", []broker.PeerID{"bob"}), []broker.PeerID{})
+	want(t, "online", w.online("bob"), []broker.PeerID{})
 }
 
 func TestDeliveryThatTheReceiverRefusesGivesNoReceipt(t *testing.T) {

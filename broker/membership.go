@@ -17,11 +17,22 @@ const (
 
 // leaves reports whether m says that p left the group: to p nothing behind it is delivered.
 func (m *Message) leaves(p PeerID) bool {
+	c, ok := m.change()
+	return ok && c.Event == membersLeft && slices.Contains(c.Peers, p)
+}
+
+// change returns the change of members that m tells of.
+func (m *Message) change() (c membershipChange, ok bool) {
 	if m.Kind != KindMembership {
-		return false
+		return c, false
 	}
-	var c membershipChange
-	return json.Unmarshal(m.Payload, &c) == nil && c.Event == membersLeft && slices.Contains(c.Peers, p)
+	return c, json.Unmarshal(m.Payload, &c) == nil
+}
+
+// changed returns whom a change of members concerns.
+func (m *Message) changed() []PeerID {
+	c, _ := m.change()
+	return c.Peers
 }
 
 // actor is who changes a group: a session, or an operator when peer is empty.
@@ -53,9 +64,11 @@ func (b *Broker) createGroup(ctx context.Context, app *app, g *groupRecord, by a
 		return false, Errorf(GroupFull, "a group has at most %d members", cfg.GroupMembers)
 	}
 	k := groupKey{app.id, g.ID}
-	lock := b.changing(k)
-	lock.Lock()
-	defer lock.Unlock()
+	unlock, err := b.lockGroup(ctx, k)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	g.Created, g.Members = b.now().UnixMilli(), 0
 	if len(g.Attributes) == 0 || string(g.Attributes) == "null" {
 		g.Attributes = json.RawMessage("{}")
@@ -89,9 +102,11 @@ func checkGroupFields(name string, attributes json.RawMessage) *Error {
 
 // addMembers makes peers members and returns those that were not; joining is for oneself, inviting for others.
 func (b *Broker) addMembers(ctx context.Context, app *app, k groupKey, by actor, peers []PeerID) (added []PeerID, err error) {
-	lock := b.changing(k)
-	lock.Lock()
-	defer lock.Unlock()
+	unlock, err := b.lockGroup(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	g, raw, err := b.group(ctx, k)
 	if err != nil {
 		return nil, err
@@ -110,9 +125,11 @@ func (b *Broker) addMembers(ctx context.Context, app *app, k groupKey, by actor,
 
 // removeMembers ends the membership of peers and returns those that were members.
 func (b *Broker) removeMembers(ctx context.Context, k groupKey, by actor, peers []PeerID) (removed []PeerID, err error) {
-	lock := b.changing(k)
-	lock.Lock()
-	defer lock.Unlock()
+	unlock, err := b.lockGroup(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	g, raw, err := b.group(ctx, k)
 	if err != nil {
 		return nil, err
@@ -200,7 +217,9 @@ func (b *Broker) commitChange(ctx context.Context, k groupKey, batch *Batch, pee
 	done := make(chan error, 1)
 	batch.Done = func(batch *Batch, err error) {
 		if err == nil {
-			b.applyChange(k, peers, join)
+			if b.cluster == nil {
+				b.applyChange(k, peers, join)
+			}
 			wakeAll(b.deliver(batch.Appends))
 		}
 		done <- err
@@ -233,6 +252,11 @@ func (b *Broker) checkMember(ctx context.Context, k groupKey, g *groupRecord, p 
 		for _, s := range b.connected(peerKey{k.app, p}, nil) {
 			if s.inGroup(k.group) {
 				return nil
+			}
+		}
+		if b.cluster != nil {
+			if in, err := b.isInOpen(ctx, peerKey{k.app, p}, k.group); in || err != nil {
+				return err
 			}
 		}
 		return errNotMember(k.group)

@@ -74,13 +74,6 @@ func (id MessageID) before() MessageID {
 
 func (id MessageID) clock() uint64 { return binary.BigEndian.Uint64(id[:8]) }
 
-// lastIDAt returns the greatest id of a clock.
-func lastIDAt(clock uint64) (id MessageID) {
-	binary.BigEndian.PutUint64(id[:8], clock)
-	binary.BigEndian.PutUint32(id[8:], 1<<32-1)
-	return id
-}
-
 // Time returns when the message was accepted, in Unix milliseconds.
 func (id MessageID) Time() int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) }
 

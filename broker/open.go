@@ -22,7 +22,15 @@ func (b *Broker) Open(ctx context.Context, r *OpenRequest, link Link) (s *Sessio
 	lock := b.openingLock(s.key())
 	lock.Lock()
 	defer lock.Unlock()
-	present, err = b.attach(ctx, r, s, pw)
+	if b.cluster != nil {
+		err = b.cluster.claim(ctx, s)
+	}
+	if err == nil {
+		present, err = b.attach(ctx, r, s, pw)
+		if err != nil && b.cluster != nil {
+			b.cluster.unclaimLater(s.key(), held{s.device, b.cluster.id(), s.claim}, 0)
+		}
+	}
 	if err != nil {
 		b.counters.refuse(AsError(err).Code)
 		b.log.Warn("open failed", "app", s.app.id, "peer", s.peer, "err", err)
@@ -36,6 +44,9 @@ func (b *Broker) Open(ctx context.Context, r *OpenRequest, link Link) (s *Sessio
 func (b *Broker) admit(ctx context.Context, r *OpenRequest, link Link) (*Session, *password, error) {
 	if b.stopped.Load() {
 		return nil, nil, Errorf(Internal, "the server is stopping; connect again in a moment")
+	}
+	if b.cluster != nil && !b.cluster.leased() {
+		return nil, nil, errStoreAway
 	}
 	a, err := b.app(AppID(r.App))
 	if err != nil {
@@ -139,6 +150,7 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	old, taken, connected := b.takeOver(ctx, s)
 	defer func() {
 		if err != nil && taken { // nobody has its place
+			old.claim = s.claim
 			b.depart(old, 0)
 			b.storeEnded(old)
 		}

@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 )
 
 // An open group is known by who is connected: a count, no list, no notices, no queue (spec 7). That a peer is in one is a single
@@ -20,8 +22,20 @@ func openKey(app AppID, p PeerID) Key {
 
 // joinOpen makes the peer of s a member of an open group, and of no other.
 func (b *Broker) joinOpen(ctx context.Context, s *Session, k groupKey) error {
-	sessions := b.connected(s.key(), nil)
-	for _, o := range sessions {
+	_, err := b.commit(ctx, &Batch{Lazy: true, Writes: []Write{{Key: openKey(k.app, s.peer), Value: mustJSON(openMembership{Group: k.group})}}})
+	if err != nil {
+		return err
+	}
+	b.enterOpen(s.key(), k)
+	if b.cluster != nil {
+		b.cluster.tellOpenGroup(s.key(), k.group, true)
+	}
+	return nil
+}
+
+// enterOpen makes the peer's sessions here hear an open group, and no other.
+func (b *Broker) enterOpen(key peerKey, k groupKey) {
+	for _, o := range b.connected(key, nil) {
 		for _, g := range o.openGroups() {
 			if g != k.group {
 				b.quitGroup(o, groupKey{k.app, g})
@@ -29,8 +43,46 @@ func (b *Broker) joinOpen(ctx context.Context, s *Session, k groupKey) error {
 		}
 		b.enterGroup(o, k, true)
 	}
-	_, err := b.commit(ctx, &Batch{Lazy: true, Writes: []Write{{Key: openKey(k.app, s.peer), Value: mustJSON(openMembership{Group: k.group})}}})
-	return err
+	if b.cluster != nil {
+		b.cluster.announce([]groupKey{k})
+	}
+}
+
+// countOpen counts the members of an open group: the peers that are connected.
+func (b *Broker) countOpen(ctx context.Context, k groupKey) (int, error) {
+	n := b.openCount(k)
+	if b.cluster == nil {
+		return n, nil
+	}
+	nodes, _, err := b.cluster.nodesHolding(ctx, groupWhereKey(k))
+	if err != nil {
+		return 0, err
+	}
+	err = b.cluster.askAll(ctx, nodes, askCount, &question{App: k.app, Group: k.group}, func(r *reply) { n += r.Count })
+	return n, err
+}
+
+// openCount counts those that are connected here. A peer that is at several nodes counts at the first of them.
+func (b *Broker) openCount(k groupKey) (n int) {
+	sh := b.groupShardOf(k)
+	sh.mu.Lock()
+	live := sh.groups[k]
+	if live == nil {
+		sh.mu.Unlock()
+		return 0
+	}
+	if b.cluster == nil {
+		defer sh.mu.Unlock()
+		return len(live.peers)
+	}
+	peers := slices.Collect(maps.Keys(live.peers))
+	sh.mu.Unlock()
+	for _, p := range peers {
+		if b.cluster.isFirst(peerKey{k.app, p}) {
+			n++
+		}
+	}
+	return n
 }
 
 // leaveOpen takes peers out of an open group.
@@ -38,7 +90,10 @@ func (b *Broker) leaveOpen(ctx context.Context, k groupKey, peers []PeerID) (lef
 	left = []PeerID{}
 	var writes []Write
 	for _, p := range peers {
-		was := false
+		was, err := b.leaveOpenElsewhere(ctx, peerKey{k.app, p}, k.group)
+		if err != nil {
+			return nil, err
+		}
 		for _, s := range b.connected(peerKey{k.app, p}, nil) {
 			if s.inGroup(k.group) {
 				was = true
@@ -54,6 +109,35 @@ func (b *Broker) leaveOpen(ctx context.Context, k groupKey, peers []PeerID) (lef
 		_, err = b.commit(ctx, &Batch{Lazy: true, Writes: writes})
 	}
 	return left, err
+}
+
+// leaveOpenElsewhere does that for the peer's sessions at other nodes; it reports whether the peer is in the group there.
+func (b *Broker) leaveOpenElsewhere(ctx context.Context, key peerKey, g GroupID) (was bool, err error) {
+	if b.cluster == nil {
+		return false, nil
+	}
+	in, err := b.isInOpen(ctx, key, g)
+	if err != nil || !in {
+		return false, err
+	}
+	b.cluster.tellOpenGroup(key, g, false)
+	return true, nil
+}
+
+// isInOpen reports whether a peer is in an open group and connected to any node.
+func (b *Broker) isInOpen(ctx context.Context, key peerKey, g GroupID) (bool, error) {
+	if err := b.cluster.ensure(ctx, key.app, []PeerID{key.peer}); err != nil {
+		return false, err
+	}
+	values, err := b.store.Get(ctx, []Key{openKey(key.app, key.peer)})
+	if err != nil || values[0] == nil {
+		return false, err
+	}
+	var m openMembership
+	if err := json.Unmarshal(values[0], &m); err != nil {
+		return false, err
+	}
+	return m.Group == g && b.isOnline(key), nil
 }
 
 func (s *Session) inOpenGroup(g GroupID) bool {
@@ -91,6 +175,9 @@ func (b *Broker) rejoinOpen(ctx context.Context, s *Session) error {
 		return nil //nolint:nilerr // the group is gone: there is nothing to rejoin
 	}
 	b.enterGroup(s, k, true)
+	if b.cluster != nil {
+		b.cluster.announce([]groupKey{k})
+	}
 	if m.Until != 0 {
 		b.commitLazily(&Batch{Writes: []Write{{Key: openKey(s.app.id, s.peer), Value: mustJSON(openMembership{Group: m.Group})}}}, nil)
 	}
@@ -100,7 +187,7 @@ func (b *Broker) rejoinOpen(ctx context.Context, s *Session) error {
 // openEnded notes, with a peer's last connection, until when it may rejoin.
 func (b *Broker) openEnded(s *Session) []Write {
 	groups := s.openGroups()
-	if len(groups) == 0 || len(b.connected(s.key(), nil)) > 0 {
+	if len(groups) == 0 || len(b.connected(s.key(), nil)) > 0 || b.cluster != nil && b.cluster.isAway(s.key()) {
 		return nil
 	}
 	until := b.now().Add(rejoinFor).UnixMilli()

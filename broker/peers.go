@@ -20,7 +20,10 @@ func (b *Broker) Peers(ctx context.Context, app AppID, q PeersQuery) ([]PeerItem
 	if q.Limit <= 0 {
 		return []PeerItem{}, nil
 	}
-	online := b.onlinePeers(app, &q)
+	online, err := b.onlinePeers(ctx, app, &q)
+	if err != nil {
+		return nil, err
+	}
 	if q.Online {
 		return online, b.lastSeen(ctx, app, online)
 	}
@@ -72,7 +75,10 @@ func (b *Broker) knownPeers(ctx context.Context, app AppID, q *PeersQuery) ([]Pe
 
 // onlinePeers returns the first q.Limit peers behind q.After that are online. It visits all that are connected, but holds and sorts no
 // more than two pages of them.
-func (b *Broker) onlinePeers(app AppID, q *PeersQuery) []PeerItem {
+func (b *Broker) onlinePeers(ctx context.Context, app AppID, q *PeersQuery) ([]PeerItem, error) {
+	if b.cluster != nil {
+		return b.cluster.onlinePeers(ctx, app, q)
+	}
 	items := []PeerItem{}
 	keep := func() {
 		slices.SortFunc(items, comparePeers)
@@ -95,7 +101,34 @@ func (b *Broker) onlinePeers(app AppID, q *PeersQuery) []PeerItem {
 		sh.mu.Unlock()
 	}
 	keep()
-	return items
+	return items, nil
+}
+
+// onlinePeers does that for all nodes, from their whereabouts.
+func (c *cluster) onlinePeers(ctx context.Context, app AppID, q *PeersQuery) ([]PeerItem, error) {
+	items := []PeerItem{}
+	after := Key{}
+	if q.After != "" {
+		after = whereKey(peerKey{app, q.After})
+	}
+	limit := max(q.Limit, pageSize)
+	for {
+		page, err := c.b.store.List(ctx, ListQuery{Space: SpaceWhere, App: app, Prefix: q.Prefix, After: after, Limit: limit})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range page {
+			after = r.Key
+			if r.Key.Name == "p" && slices.ContainsFunc(decodeWhere(r.Value), func(h held) bool { return !c.knownGone(h.node) }) {
+				if items = append(items, PeerItem{Peer: PeerID(r.Key.Owner), Online: true}); len(items) == q.Limit {
+					return items, c.b.lastSeen(ctx, app, items)
+				}
+			}
+		}
+		if len(page) < limit {
+			return items, c.b.lastSeen(ctx, app, items)
+		}
+	}
 }
 
 // lastSeen puts in when peers were last seen, as far as the store knows.
@@ -127,14 +160,16 @@ func (b *Broker) Peer(ctx context.Context, app AppID, peer PeerID) (PeerStatus, 
 		return st, false, err
 	}
 	st.LastSeen = decodeTime(values[0])
-	st.Online = b.isOnline(peerKey{app, peer})
+	online, err := b.Online(ctx, app, []PeerID{peer})
+	if err != nil {
+		return st, false, err
+	}
+	st.Online = len(online) > 0
 	if st.Groups, _, err = b.groupsOf(ctx, app, peer, "", maxGroupsListed); err != nil {
 		return st, false, err
 	}
-	for _, s := range b.connected(peerKey{app, peer}, nil) {
-		st.Sessions = append(st.Sessions, SessionInfo{
-			Device: s.device, Connected: true, Node: b.node, Address: s.remote, Protocol: s.protocol(), Since: s.since, Watch: s.watchedPeers(),
-		})
+	if st.Sessions, err = b.sessionsEverywhere(ctx, peerKey{app, peer}); err != nil {
+		return st, false, err
 	}
 	records, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: app, Owner: string(peer), Limit: maxDeviceRecords})
 	if err != nil {
@@ -166,4 +201,31 @@ func (b *Broker) Peer(ctx context.Context, app AppID, peer PeerID) (PeerStatus, 
 		st.Waiting = len(ids)
 	}
 	return st, st.LastSeen != 0 || st.Online || st.Waiting > 0 || b.isLeaving(peerKey{app, peer}), nil
+}
+
+// sessionInfos describes the peer's sessions that are connected here.
+func (b *Broker) sessionInfos(key peerKey) []SessionInfo {
+	infos := []SessionInfo{}
+	for _, s := range b.connected(key, nil) {
+		infos = append(infos, SessionInfo{
+			Device: s.device, Connected: true, Node: b.node, Address: s.remote, Protocol: s.protocol(), Since: s.since, Watch: s.watchedPeers(),
+		})
+	}
+	return infos
+}
+
+// sessionsEverywhere describes those that are connected to any node.
+func (b *Broker) sessionsEverywhere(ctx context.Context, key peerKey) ([]SessionInfo, error) {
+	infos := b.sessionInfos(key)
+	if b.cluster == nil {
+		return infos, nil
+	}
+	nodes, _, err := b.cluster.nodesHolding(ctx, whereKey(key))
+	if err != nil {
+		return nil, err
+	}
+	err = b.cluster.askAll(ctx, nodes, askSessions, &question{App: key.app, Peer: key.peer}, func(r *reply) {
+		infos = append(infos, r.Sessions...)
+	})
+	return infos, err
 }

@@ -43,7 +43,7 @@ func (b *Broker) cameOnline(p *peer, now int64) (wake []*Session) {
 
 // wentAway notes that a session ended; with none left the peer goes offline, after hold. The shard must be locked.
 func (b *Broker) wentAway(sh *shard, p *peer, hold time.Duration) (wake []*Session) {
-	if len(p.sessions) > 0 || !p.online {
+	if len(p.sessions) > 0 || len(p.away) > 0 || !p.online {
 		return nil
 	}
 	if hold <= 0 {
@@ -63,6 +63,17 @@ func (b *Broker) wentAway(sh *shard, p *peer, hold time.Duration) (wake []*Sessi
 	})
 	p.grace = timer
 	return nil
+}
+
+// heardAway takes up that a peer came to other nodes or left them. The shard must be locked.
+func (b *Broker) heardAway(sh *shard, p *peer, hold time.Duration) (wake []*Session) {
+	switch {
+	case len(p.away) > 0:
+		return b.cameOnline(p, b.now().UnixMilli())
+	case p.grace != nil:
+		return nil
+	}
+	return b.wentAway(sh, p, hold)
 }
 
 // addWatcher makes s hear of the peer from now on, its present state first unless quiet.

@@ -48,6 +48,9 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 			at = joined // it left and joined again
 		}
 		l.cursor, l.saved = at, at
+		if l.id.Kind == LogConversation && st.record == nil && at != st.joined[l.id.Owner] {
+			l.saved = Position{} // where another device is: it must not begin at its join the next time
+		}
 		if !present || l.sent.ID.Compare(at.ID) < 0 {
 			l.sent = at
 		}
@@ -105,6 +108,11 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored, 
 			o.raiseFurthest()
 		}
 	}
+	if b.cluster != nil && st.record == nil {
+		if err := b.raiseFromStore(ctx, s); err != nil {
+			return err
+		}
+	}
 	for i, l := range logs {
 		far := s.far.raise(l.id, decodePosition(values[i]))
 		_, ok := st.cursors[l.id.short()]
@@ -121,6 +129,16 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored, 
 		}
 	}
 	return nil
+}
+
+// raiseFromStore finds the furthest of a peer's devices where some may be at other nodes: each node raises what is stored by its own alone.
+func (b *Broker) raiseFromStore(ctx context.Context, s *Session) error {
+	cursors, err := b.store.List(ctx, ListQuery{Space: SpaceCursor, App: s.app.id, Owner: string(s.peer), Limit: maxDeviceRecords})
+	for _, r := range cursors {
+		_, log := deviceOfCursor(r.Key.Name)
+		s.far.raise(logOf(s.app.id, s.peer, log), decodePosition(r.Value))
+	}
+	return err
 }
 
 // groupStart is where a device without a place in a group's log begins: at its peer's join, but not before what it had
@@ -148,7 +166,10 @@ func (b *Broker) groupStart(ctx context.Context, st *restored, l LogID, far Posi
 // start was due to it; or the store was away when it ended here.
 func (b *Broker) interrupted(r *deviceRecord) {
 	end := b.started
-	if r.Connected == b.incarnation {
+	if b.cluster != nil {
+		end = b.cluster.goneAt(NodeID(r.Connected))
+	}
+	if r.Connected == b.self() || end == 0 {
 		end = b.now().UnixMilli()
 	}
 	r.Absent = FirstIDAt(end)

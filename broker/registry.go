@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -35,6 +36,11 @@ type peer struct {
 	online   bool                  // as watchers were told
 	changed  int64                 // when online last changed, in Unix milliseconds
 	grace    *time.Timer           // holds offline back; nil when not
+
+	// In a cluster:
+	away  []held // its devices at other nodes, as last read
+	known bool   // away was read since this entry was made
+	used  int64  // when away was needed last though nobody here is or watches the peer (cluster.seconds); 0: not
 }
 
 func (b *Broker) shardOf(key peerKey) *shard {
@@ -60,7 +66,7 @@ func (sh *shard) get(key peerKey) *peer {
 
 // release forgets the peer if nothing keeps it.
 func (sh *shard) release(p *peer) {
-	if len(p.sessions) == 0 && len(p.closing) == 0 && len(p.watchers) == 0 && p.grace == nil {
+	if len(p.sessions) == 0 && len(p.closing) == 0 && len(p.watchers) == 0 && p.grace == nil && p.used == 0 {
 		delete(sh.peers, p.key)
 	}
 }
@@ -130,12 +136,17 @@ func (b *Broker) isOnline(key peerKey) bool {
 }
 
 // Online returns those of peers that are online, in the order asked.
-func (b *Broker) Online(app AppID, peers []PeerID) []PeerID {
+func (b *Broker) Online(ctx context.Context, app AppID, peers []PeerID) ([]PeerID, error) {
+	if b.cluster != nil {
+		if err := b.cluster.ensure(ctx, app, peers); err != nil {
+			return nil, err
+		}
+	}
 	online := []PeerID{}
 	for _, p := range peers {
 		if b.isOnline(peerKey{app, p}) {
 			online = append(online, p)
 		}
 	}
-	return online
+	return online, nil
 }

@@ -209,13 +209,14 @@ func (b *Broker) storeWatch(s *Session) {
 	}
 }
 
-func requestStatus(_ context.Context, s *Session, r *requestBody) (map[string]any, error) {
+func requestStatus(ctx context.Context, s *Session, r *requestBody) (map[string]any, error) {
 	const most = 100
 	peers, perr := parsePeerList("peers", r.Peers, most)
 	if perr != nil {
 		return nil, perr
 	}
-	return map[string]any{"online": s.b.Online(s.app.id, peers)}, nil
+	online, err := s.b.Online(ctx, s.app.id, peers)
+	return map[string]any{"online": online}, err
 }
 
 func requestHistory(ctx context.Context, s *Session, r *requestBody) (map[string]any, error) {

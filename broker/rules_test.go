@@ -185,7 +185,7 @@ func TestGraceHoldsOfflineBack(t *testing.T) {
 	bob := w.open("bob")
 	eve.await(1, is("online"))
 	bob.leave(broker.EndLost)
-	want(t, "held", w.b.Online("demo", []broker.PeerID{"bob"}), []broker.PeerID{"bob"})
+	want(t, "held", w.online("bob"), []broker.PeerID{"bob"})
 	w.open("bob").leave(broker.EndDisconnect)
 	eve.await(1, is("offline"))
 	want(t, "a return in time is silent", len(eve.await(1, is("online"))), 1)

@@ -16,6 +16,8 @@ type Session struct {
 	device     DeviceID
 	link       Link
 	clientID   string
+	claim      string // in a cluster: what stands for this session in its peer's whereabouts
+	moved      bool   // in a cluster: its device was connected to another node until now
 	remote     string
 	transport  string
 	version    byte

@@ -31,12 +31,16 @@ func (c *counters) refuse(code Code) {
 // NodeInfo is this node as operators see it (spec 11).
 type NodeInfo struct {
 	Name     string
+	Version  string
 	Started  int64 // Unix milliseconds
 	Sessions int64 // connected now
+	Ready    bool  // whether it can serve
 }
 
-// Node describes this node.
-func (b *Broker) Node() NodeInfo { return NodeInfo{b.node, b.started, b.counters.sessions.Load()} }
+// Node describes this node, but for whether it is ready.
+func (b *Broker) Node() NodeInfo {
+	return NodeInfo{Name: b.node, Version: b.version, Started: b.started, Sessions: b.counters.sessions.Load()}
+}
 
 // refusedByCode returns how often each code was given.
 func (c *counters) refusedByCode() map[Code]uint64 {
@@ -56,7 +60,7 @@ func (b *Broker) Stats() Stats {
 		sh := &b.shards[i]
 		sh.mu.Lock()
 		for _, p := range sh.peers {
-			if p.online {
+			if p.online && (b.cluster == nil || len(p.sessions) > 0 || p.grace != nil) {
 				st.PeersOnline++
 			}
 		}

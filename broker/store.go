@@ -154,6 +154,8 @@ const (
 	SpaceGroup      Space = 'g' // owner group
 	SpaceMember     Space = 'u' // owner group, name peer
 	SpaceMembership Space = 'h' // owner peer, name group
+	SpaceNode       Space = 'a' // no app, owner a node's incarnation: its lease
+	SpaceWhere      Space = 'w' // owner peer or group: the nodes it is on
 	SpaceServer     Space = 'z' // owner what it is for: things the server made once
 )
 

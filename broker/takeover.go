@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// hadMargin is how long before its end a session counts as having had all of the groups in whose logs it has no place. What it was
+// offered of a group later gave it a place there; what it was not is younger than this.
+const hadMargin = time.Minute
+
 // takeOverDeadline is how long an open waits for what the older connection has not committed yet.
 const takeOverDeadline = 5 * time.Second
 
@@ -19,6 +23,11 @@ func (b *Broker) takeOver(ctx context.Context, s *Session) (old *Session, taken 
 			if o != old {
 				connected = append(connected, o.device)
 			}
+		}
+	}
+	if p != nil {
+		for _, h := range p.away {
+			connected = append(connected, h.device)
 		}
 	}
 	sh.mu.Unlock()
@@ -47,7 +56,7 @@ func (s *Session) finish(how EndReason) bool {
 	}
 	s.ended, s.how = true, how
 	if s.mode != receiveNone {
-		s.had = lastIDAt(s.b.delivered.Load()) // of what comes later, nothing is offered to it any more
+		s.had = FirstIDAt(s.b.now().Add(-hadMargin).UnixMilli())
 	}
 	close(s.gone)
 	return true

@@ -150,7 +150,17 @@ func (b *Broker) ClearQueue(ctx context.Context, app AppID, peer PeerID) (int, e
 			s.skipTo(log, end)
 		}
 	}
-	_, err = b.commit(ctx, &Batch{Writes: writes})
+	if _, err := b.commit(ctx, &Batch{Writes: writes}); err != nil || b.cluster == nil {
+		return len(waiting), err
+	}
+	q := &question{App: app, Peer: peer}
+	for i, log := range logs {
+		q.Skip = append(q.Skip, skippedLog{log.short(), Position{last[i].N, last[i].ID}})
+	}
+	nodes, _, err := b.cluster.nodesHolding(ctx, whereKey(peerKey{app, peer}))
+	if err == nil {
+		err = b.cluster.askAll(ctx, nodes, askSkip, q, func(*reply) {})
+	}
 	return len(waiting), err
 }
 

@@ -69,6 +69,7 @@ func (s *Session) addPresenceSub(to PeerID, sub *Subscription) {
 	quiet := sub.RetainHandling == 2 || sub.RetainHandling == 1 && w.sub != nil
 	w.sub = own
 	s.mu.Unlock()
+	s.b.ensureKnown(s.app.id, []PeerID{to})
 	s.b.addWatcher(s, to, quiet)
 	s.dropIfEnded(to)
 }
@@ -105,6 +106,7 @@ func (s *Session) watchByRequest(peers []PeerID) (online []PeerID) {
 	}
 	s.mu.Unlock()
 	online = []PeerID{}
+	s.b.ensureKnown(s.app.id, peers)
 	for _, p := range peers {
 		if s.b.addWatcher(s, p, false) {
 			online = append(online, p)

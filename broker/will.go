@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -27,7 +28,7 @@ func (s *Session) willKey() Key {
 }
 
 func encodeWill(s *Session) []byte {
-	return mustJSON(storedWill{s.b.incarnation, s.peer, s.device, s.remote, s.willDelay.Milliseconds(), s.willExpiry.Milliseconds(), *s.will})
+	return mustJSON(storedWill{s.b.self(), s.peer, s.device, s.remote, s.willDelay.Milliseconds(), s.willExpiry.Milliseconds(), *s.will})
 }
 
 func (s *Session) forgetWill() {
@@ -47,7 +48,7 @@ func (s *Session) publishWill(how EndReason) {
 		return
 	}
 	time.AfterFunc(delay, func() {
-		if next := s.successor(); next == nil && s.willStands() {
+		if next := s.successor(); next == nil && s.willStands() && !s.isElsewhere() {
 			s.fireWill() // else the session came back in time [MQTT-3.1.3-9]
 		}
 	})
@@ -59,6 +60,17 @@ func (s *Session) willStands() bool {
 	defer cancel()
 	values, err := s.b.store.Get(ctx, []Key{s.willKey()})
 	return err != nil || values[0] != nil
+}
+
+// isElsewhere reports whether the session's device is connected to another node by now.
+func (s *Session) isElsewhere() bool {
+	if s.b.cluster == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestDeadline)
+	defer cancel()
+	_, lines, err := s.b.cluster.nodesHolding(ctx, whereKey(s.key()))
+	return err == nil && slices.ContainsFunc(lines, func(h held) bool { return h.device == s.device })
 }
 
 // successor returns the session of the same device that is connected now, if any.
@@ -78,7 +90,7 @@ func (s *Session) fireWill() {
 		p.Props.Expires = b.now().Add(s.willExpiry).UnixMilli()
 	}
 	parsed := parseTopic(s.app.id, string(p.Topic))
-	if s.successor() == nil {
+	if s.successor() == nil && !s.isElsewhere() {
 		s.forgetWill()
 	}
 	if parsed.kind == topicFree {
@@ -103,8 +115,8 @@ func (s *Session) fireWill() {
 	})
 }
 
-// publishLeftWills publishes the wills of connections that a crash cut.
-func (b *Broker) publishLeftWills(ctx context.Context) error {
+// publishLeftWills publishes the wills of connections that a crash cut: those of incarnations that are left.
+func (b *Broker) publishLeftWills(ctx context.Context, left func(incarnation string) bool) error {
 	for _, a := range *b.apps.Load() {
 		var after Key
 		for {
@@ -117,9 +129,7 @@ func (b *Broker) publishLeftWills(ctx context.Context) error {
 				var w storedWill
 				if err := json.Unmarshal(r.Value, &w); err != nil {
 					b.log.Warn("stored will does not parse", "app", a.id, "err", err)
-				} else if w.Incarnation == b.incarnation {
-					continue
-				} else {
+				} else if left(w.Incarnation) {
 					b.publishLeftWill(a, &w)
 				}
 			}

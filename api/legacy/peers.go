@@ -61,9 +61,10 @@ func (a *calls) online(c *call) (any, error) {
 			return nil, err
 		}
 	}
+	online, err := a.Broker.Online(c.Context(), c.app, peerIDs(body.Peers))
 	return struct {
 		Results []broker.PeerID `json:"results"`
-	}{a.Broker.Online(c.app, peerIDs(body.Peers))}, nil
+	}{online}, err
 }
 
 // kick ends a peer's connections. The reason is the caller's own: clients are told that they were kicked.

@@ -57,7 +57,7 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 		return nil, err
 	}
 	n.store = store
-	n.broker, err = broker.New(broker.Options{Store: n.store, Node: name, Apps: cfg.Apps, Logger: log})
+	n.broker, err = broker.New(broker.Options{Store: n.store, Node: name, Version: version(), Apps: cfg.Apps, Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}

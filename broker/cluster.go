@@ -1,0 +1,170 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultLease is how long a node that is not heard of counts as alive.
+const DefaultLease = 10 * time.Second
+
+// cluster is a broker's part in a system of several nodes that share a store. What the nodes tell one another over the bus only makes
+// haste; everything is found in the store as well:
+//
+//	lease.go        which nodes there are, and when one is dead
+//	whereabouts.go  on which nodes a peer and a group are, and who holds a device
+//	tell.go         what was accepted here reaches the nodes that hold its receivers
+//	sequence.go     a group's messages and changes of members in their order, whoever tells of them
+//	compare.go      what no note told: the ends of the logs, every 5 s
+//	ask.go          questions from one node to another
+type cluster struct {
+	b     *Broker
+	bus   Bus
+	inner Store // not fenced by the lease
+	lease time.Duration
+	base  time.Time    // what the lease is measured from
+	until atomic.Int64 // nanoseconds since base until which this node may write
+	self  atomic.Pointer[NodeID]
+	nodes nodeTable
+	learn learner
+	asks  asks
+
+	resync chan struct{} // notes may have been lost
+	topics func(from NodeID, note []byte)
+}
+
+var errNotLeased = errors.New("this node's lease in the cluster ran out")
+
+func newCluster(b *Broker, bus Bus, lease time.Duration) *cluster {
+	if lease <= 0 {
+		lease = DefaultLease
+	}
+	c := &cluster{b: b, bus: bus, inner: b.store, lease: lease, base: time.Now(), resync: make(chan struct{}, 1)}
+	c.nodes.known = make(map[NodeID]*knownNode)
+	c.learn.wake = make(chan struct{}, 1)
+	c.asks.open = make(map[uint64]chan []byte)
+	c.asks.slots = make(chan struct{}, maxAnswering)
+	c.begin()
+	b.store = &fencedStore{b.store, c}
+	return c
+}
+
+// run keeps the node in the cluster until ctx ends. A node that lost its lease ends its sessions, which others may hold by now, and
+// comes back as a new incarnation.
+func (c *cluster) run(ctx context.Context) {
+	var work sync.WaitGroup
+	work.Go(func() { c.learnLoop(ctx) })
+	work.Go(func() { c.compareLoop(ctx) })
+	for ctx.Err() == nil {
+		self := c.id()
+		inner, cancel := context.WithCancel(ctx)
+		work.Go(func() {
+			if err := c.bus.Run(inner, self, c); err != nil && inner.Err() == nil {
+				c.b.log.Error("the bus ended; other nodes are heard through the store only", "err", err)
+			}
+		})
+		c.live(ctx, self)
+		cancel()
+		if ctx.Err() == nil {
+			c.b.log.Error("the lease of this node ran out; its sessions end and may go on at other nodes", "node", self)
+			c.b.endAll(ctx)
+			c.begin()
+		}
+	}
+	work.Wait()
+}
+
+// id returns this node's present incarnation.
+func (c *cluster) id() NodeID { return *c.self.Load() }
+
+// leased reports whether this node may write.
+func (c *cluster) leased() bool { return int64(time.Since(c.base)) < c.until.Load() }
+
+// fencedStore refuses commits of a node whose lease is not certain: others may already act as if it were dead.
+type fencedStore struct {
+	Store
+	c *cluster
+}
+
+// Commit implements Store.
+func (f *fencedStore) Commit(batch *Batch) {
+	if f.c.leased() {
+		f.Store.Commit(batch)
+		return
+	}
+	// Behind what was committed before, as the order of Done asks.
+	f.Store.Commit(&Batch{Lazy: true, Done: func(_ *Batch, err error) {
+		if err == nil {
+			err = errNotLeased
+		}
+		if batch.Done != nil {
+			batch.Done(batch, err)
+		}
+	}})
+}
+
+// Receive implements BusReceiver.
+func (c *cluster) Receive(from NodeID, note []byte) {
+	r := fieldReader{b: note}
+	switch c.kindOf(&r) {
+	case noteAlive:
+	case noteMessage, noteEvent, noteGroup, noteTransient:
+		if a, ok := decodeTold(note); ok {
+			wakeAll(c.b.deliverHere(a, nil))
+			return
+		}
+	case noteWhere:
+		c.heardWhere(&r)
+	case noteOpenGroup:
+		c.heardOpenGroup(&r)
+	case noteAsk:
+		c.heardAsk(from, &r)
+	case noteAnswer:
+		c.heardAnswer(&r)
+	case noteTopic:
+		if c.topics != nil {
+			c.topics(from, r.b)
+		}
+	default:
+		c.b.log.Warn("a note of another node is of no known kind", "from", from)
+	}
+}
+
+// Lost implements BusReceiver.
+func (c *cluster) Lost(from NodeID) {
+	c.b.log.Debug("notes were lost; looking at the store", "from", from)
+	select {
+	case c.resync <- struct{}{}:
+	default:
+	}
+}
+
+func (c *cluster) kindOf(r *fieldReader) noteKind {
+	if len(r.b) == 0 {
+		return 0
+	}
+	k := noteKind(r.b[0])
+	r.b = r.b[1:]
+	return k
+}
+
+// endAll ends every session of this node and waits until they are gone, for a while.
+func (b *Broker) endAll(ctx context.Context) {
+	deadline := time.NewTimer(endDeadline)
+	defer deadline.Stop()
+	look := time.NewTicker(endPoll)
+	defer look.Stop()
+	b.closeSessions(CloseShutdown, func(*Session) bool { return true })
+	for b.counters.sessions.Load() > 0 {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,191 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+)
+
+// announce tells, in the background, that members of groups are connected to this node.
+func (c *cluster) announce(keys []groupKey) {
+	var fresh []Key
+	for _, k := range keys {
+		sh := c.b.groupShardOf(k)
+		sh.mu.Lock()
+		if live := sh.groups[k]; live != nil && !live.announced {
+			live.announced = true
+			fresh = append(fresh, groupWhereKey(k))
+		}
+		sh.mu.Unlock()
+	}
+	if len(fresh) > 0 {
+		go c.announceAll(fresh)
+	}
+}
+
+func (c *cluster) announceAll(keys []Key) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	self := c.id()
+	mine := held{node: self, claim: string(self) + "\x02"}
+	for len(keys) > 0 {
+		part := keys[:min(len(keys), learnAtOnce)]
+		if err := c.enterAll(ctx, part, mine); err != nil {
+			if ctx.Err() != nil || errors.Is(err, ErrStoreClosed) {
+				c.b.log.Warn("groups here could not be told to other nodes; messages of others come with a delay", "err", err)
+				return
+			}
+			continue
+		}
+		keys = keys[len(part):]
+	}
+}
+
+// enterAll adds this node's line to records of groups, and looks for what came meanwhile.
+func (c *cluster) enterAll(ctx context.Context, keys []Key, mine held) error {
+	values, err := c.b.store.Get(ctx, keys)
+	if err != nil {
+		return err
+	}
+	left := keys
+	for len(left) > 0 {
+		var writes []Write
+		for i, k := range left {
+			list := decodeWhere(values[i])
+			if slices.ContainsFunc(list, func(h held) bool { return h.node == mine.node }) {
+				continue
+			}
+			list = slices.DeleteFunc(list, func(h held) bool { return c.knownGone(h.node) })
+			writes = append(writes, condition(k, values[i], encodeWhere(append(list, mine))))
+		}
+		if len(writes) == 0 {
+			break
+		}
+		batch, err := c.b.commit(ctx, &Batch{Writes: writes})
+		if err != nil {
+			return err
+		}
+		left, values = nil, nil
+		for _, w := range batch.Writes {
+			if w.Conflict {
+				left, values = append(left, w.Key), append(values, w.Current)
+			}
+		}
+	}
+	c.learn.add(keys...)
+	for _, k := range keys {
+		c.tellWhere(k)
+		g := groupKey{k.App, GroupID(k.Owner)}
+		if live := c.b.liveHere(g); live != nil {
+			live.sequence.mu.Lock()
+			c.b.catchUpGroup(g, live)
+			live.sequence.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// withdraw takes this node's line out of a group's record.
+func (c *cluster) withdraw(ctx context.Context, k groupKey) {
+	ctx, cancel := context.WithTimeout(ctx, requestDeadline)
+	defer cancel()
+	self := c.id()
+	err := c.changeWhere(ctx, groupWhereKey(k), func(list []held) ([]held, bool) {
+		if c.b.liveHere(k) != nil {
+			return nil, false // somebody came in again
+		}
+		n := len(list)
+		list = slices.DeleteFunc(list, func(h held) bool { return h.node == self })
+		return list, len(list) < n
+	})
+	if err != nil && !errors.Is(err, ErrStoreClosed) {
+		c.b.log.Warn("whereabouts of a group could not be stored", "app", k.app, "group", k.group, "err", err)
+	}
+	if c.b.liveHere(k) != nil { // in the instant between
+		c.announce([]groupKey{k})
+	}
+}
+
+// A group's members are changed by one node at a time: who holds its lock. It ends by itself should that node die.
+
+const (
+	groupLockFor  = 20 * time.Second
+	groupLockPoll = 20 * time.Millisecond
+)
+
+// lockGroup makes this node the one that may change a group's members; unlock follows.
+func (b *Broker) lockGroup(ctx context.Context, k groupKey) (unlock func(), err error) {
+	local := b.changing(k)
+	local.Lock()
+	if b.cluster == nil {
+		return local.Unlock, nil
+	}
+	key := Key{Space: SpaceServer, App: k.app, Owner: string(k.group), Name: "lock"}
+	token := []byte(b.cluster.newClaim())
+	poll := time.NewTicker(groupLockPoll)
+	defer poll.Stop()
+	for {
+		w := Write{Key: key, Value: token, If: IfAbsent, Expires: b.now().Add(groupLockFor).UnixMilli()}
+		batch, err := b.commit(ctx, &Batch{Writes: []Write{w}})
+		if err != nil {
+			local.Unlock()
+			return nil, err
+		}
+		if !batch.Writes[0].Conflict {
+			break
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			local.Unlock()
+			return nil, ctx.Err()
+		}
+	}
+	return func() {
+		b.commitLazily(&Batch{Writes: []Write{{Key: key, If: IfEqual, Have: token}}}, nil)
+		local.Unlock()
+	}, nil
+}
+
+// tellOpenGroup tells the other nodes that a peer is connected to that it came into an open group, or left it; of an open group that
+// ends all nodes are told, with no peer.
+func (c *cluster) tellOpenGroup(key peerKey, g GroupID, in bool) {
+	note := append([]byte{byte(noteOpenGroup)}, mustJSON(openGroupChange{key.app, key.peer, g, in})...)
+	nodes := c.others()
+	if key.peer != "" {
+		nodes, _ = c.nodesOf(key, nil)
+	}
+	for _, id := range nodes {
+		c.bus.Send(id, note)
+	}
+}
+
+type openGroupChange struct {
+	App   AppID   `json:"app"`
+	Peer  PeerID  `json:"peer"`
+	Group GroupID `json:"group"`
+	In    bool    `json:"in"`
+}
+
+func (c *cluster) heardOpenGroup(r *fieldReader) {
+	var o openGroupChange
+	if json.Unmarshal(r.b, &o) != nil {
+		return
+	}
+	k := groupKey{o.App, o.Group}
+	if o.In {
+		c.b.enterOpen(peerKey{o.App, o.Peer}, k)
+		return
+	}
+	var sessions []*Session
+	if o.Peer == "" {
+		sessions, _ = c.b.liveSessions(k, nil)
+	} else {
+		sessions = c.b.connected(peerKey{o.App, o.Peer}, nil)
+	}
+	for _, s := range sessions {
+		c.b.quitGroup(s, k)
+	}
+}
