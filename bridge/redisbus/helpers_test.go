@@ -3,8 +3,14 @@ package redisbus_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"regexp"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"kith/bridge/redisbus"
 	"kith/broker"
@@ -96,7 +102,13 @@ func run(t testing.TB, bus *redisbus.Bus, self broker.NodeID) *node {
 // newBus returns a bus over connections of its own.
 func newBus(t testing.TB, addrs []string, opts redisbus.Options) *redisbus.Bus {
 	t.Helper()
-	store, err := redisstore.Open(redisstore.Config{Addrs: addrs}, redisstore.Options{})
+	return redisbus.New(connect(t, redisstore.Config{Addrs: addrs}), "kith", opts)
+}
+
+// connect returns connections as the program makes them.
+func connect(t testing.TB, cfg redisstore.Config) redis.UniversalClient {
+	t.Helper()
+	store, err := redisstore.Open(cfg, redisstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +117,7 @@ func newBus(t testing.TB, addrs []string, opts redisbus.Options) *redisbus.Bus {
 			t.Error(err)
 		}
 	})
-	return redisbus.New(store.Client(), "kith", opts)
+	return store.Client()
 }
 
 // start is newBus and run.
@@ -119,3 +131,60 @@ func eachKind(t *testing.T, test func(t *testing.T, servers []*redistest.Server)
 	t.Run("single", func(t *testing.T) { test(t, []*redistest.Server{redistest.Start(t)}) })
 	t.Run("cluster", func(t *testing.T) { test(t, redistest.StartCluster(t)) })
 }
+
+// until waits for a condition.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// publishes returns how many PUBLISH and SPUBLISH a server has run.
+func publishes(t testing.TB, server *redistest.Server) (n int) {
+	t.Helper()
+	client := server.Client()
+	defer client.Close()
+	stats, err := client.Info(context.Background(), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range regexp.MustCompile(`cmdstat_s?publish:calls=(\d+)`).FindAllStringSubmatch(stats, -1) {
+		calls, _ := strconv.Atoi(found[1])
+		n += calls
+	}
+	return n
+}
+
+// whileStopped runs act while the server answers nothing and a first note of n to another node is under way.
+func whileStopped(t testing.TB, server *redistest.Server, n *node, to broker.NodeID, act func()) {
+	t.Helper()
+	server.Signal(syscall.SIGSTOP)
+	defer server.Signal(syscall.SIGCONT)
+	n.Send(to, []byte("first"))
+	until(t, "the first note is under way", func() bool { return n.Metrics().QueuedBytes == 0 })
+	act()
+}
+
+// logged gives what is logged at a channel.
+type logged chan string
+
+// Enabled implements slog.Handler.
+func (l logged) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler.
+func (l logged) Handle(_ context.Context, r slog.Record) error {
+	select {
+	case l <- r.Message:
+	default:
+	}
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (l logged) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+// WithGroup implements slog.Handler.
+func (l logged) WithGroup(string) slog.Handler { return l }
