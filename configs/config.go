@@ -34,7 +34,8 @@ type ListenConfig struct {
 
 // NodeConfig names the node.
 type NodeConfig struct {
-	Name string // empty: the host name
+	Name  string        // empty: the host name
+	Lease time.Duration // how long a node that is not heard of counts as alive
 }
 
 // StoreConfig chooses and sets the store.
@@ -55,6 +56,7 @@ func Default() *Config {
 	return &Config{
 		Listen: ListenConfig{Config: hooks.DefaultConfig(), HTTP: ":8080"},
 		Limits: edge.DefaultLimits(),
+		Node:   NodeConfig{Lease: broker.DefaultLease},
 		Store: StoreConfig{
 			Engine: EnginePebble,
 			Pebble: pebblestore.Config{Path: "data", Sync: true},

@@ -110,6 +110,7 @@ func TestEverySettingEveryWay(t *testing.T) {
 		"limits.address.failures":            {"1", "2", "0"},
 		"limits.address.ban":                 {"1s", "2s", "1h"},
 		"node.name":                          {"n1", "n2", "n3"},
+		"node.lease":                         {"5s", "6s", "7s"},
 		"store.engine":                       {"pebble", "pebble", "pebble"},
 		"store.path":                         {"/a", "/b", "/c d"},
 		"store.sync":                         {"false", "true", "false"},

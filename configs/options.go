@@ -62,6 +62,8 @@ var options = []option{
 
 	{key: "node.name", check: nodeName, doc: "the node's name; empty: the host name",
 		at: func(c *Config, _ int) any { return &c.Node.Name }},
+	{key: "node.lease", check: lasting(time.Second), doc: "how long a node that is not heard of counts as alive, where nodes share a store",
+		at: func(c *Config, _ int) any { return &c.Node.Lease }},
 
 	{key: "store.engine", check: oneOf(EnginePebble, EngineRedis), doc: "pebble (embedded) or redis",
 		at: func(c *Config, _ int) any { return &c.Store.Engine }},

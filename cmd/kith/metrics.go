@@ -1,6 +1,7 @@
 package main
 
 import (
+	"kith/bridge/redisbus"
 	"kith/broker/pebblestore"
 	"kith/broker/redisstore"
 	"kith/edge"
@@ -37,6 +38,23 @@ func (s redisMetrics) EachMetric(yield func(name, help string, value float64)) {
 	yield("appends_total", "Messages and events appended.", float64(m.Appends))
 	yield("answer_seconds", "How long Redis takes for a group, on average.", m.AnswerAverage.Seconds())
 	yield("queued", "Batches that wait.", float64(m.Queued))
+}
+
+// busMetrics tells the figures of the bus between the nodes to api.
+type busMetrics struct{ bus *redisbus.Bus }
+
+// EachMetric implements api.MetricSource.
+func (s busMetrics) EachMetric(yield func(name, help string, value float64)) {
+	m := s.bus.Metrics()
+	yield("sent_notes_total", "Notes sent to other nodes.", float64(m.SentNotes))
+	yield("sent_bytes_total", "Bytes of the frames they went in.", float64(m.SentBytes))
+	yield("sent_frames_total", "Frames, each one PUBLISH.", float64(m.SentFrames))
+	yield("unheard_total", "Frames to which no node listened.", float64(m.Unheard))
+	yield("dropped_total", "Notes that Redis did not take; other nodes find what they told by themselves.", float64(m.Dropped))
+	yield("received_notes_total", "Notes of other nodes.", float64(m.ReceivedNotes))
+	yield("received_bytes_total", "Bytes of the frames they came in.", float64(m.ReceivedBytes))
+	yield("lost_total", "Times that notes may have been lost, and the store was asked.", float64(m.Lost))
+	yield("queued_bytes", "Bytes that wait to be sent.", float64(m.QueuedBytes))
 }
 
 // mqttMetrics tells the MQTT side's figures to api.

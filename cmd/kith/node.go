@@ -52,12 +52,14 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	if err != nil {
 		return nil, err
 	}
-	store, metrics, err := openStore(&cfg.Store, log, n.fatal)
+	e, err := openEngine(&cfg.Store, log, n.fatal)
 	if err != nil {
 		return nil, err
 	}
-	n.store = store
-	n.broker, err = broker.New(broker.Options{Store: n.store, Node: name, Version: version(), Apps: cfg.Apps, Logger: log})
+	n.store = e.store
+	n.broker, err = broker.New(broker.Options{
+		Store: n.store, Node: name, Bus: e.bus, Lease: cfg.Node.Lease, Late: e.late, Version: version(), Apps: cfg.Apps, Logger: log,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
@@ -72,9 +74,10 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 		return nil, err
 	}
 	n.secure = certificate != nil
+	e.sources["mqtt"], e.sources["edge"] = mqttMetrics{n.mqtt}, edgeMetrics{n.guard}
 	n.web = api.New(n.broker, api.Options{
 		Config: cfg.API, Version: version(), MQTT: mount, TLS: certificate, Logger: log, Overloaded: n.guard.Overloaded,
-		Sources: map[string]api.MetricSource{"store": metrics, "mqtt": mqttMetrics{n.mqtt}, "edge": edgeMetrics{n.guard}},
+		Sources: e.sources,
 	})
 	return n, n.listen(ctx)
 }

@@ -2,26 +2,40 @@ package main
 
 import (
 	"log/slog"
+	"time"
 
 	"kith/api"
+	"kith/bridge/redisbus"
 	"kith/broker"
 	"kith/broker/pebblestore"
 	"kith/broker/redisstore"
 	"kith/configs"
 )
 
-// openStore opens the store that the settings choose. fatal ends the process when its files can no longer be trusted.
-func openStore(cfg *configs.StoreConfig, log *slog.Logger, fatal func(error)) (broker.Store, api.MetricSource, error) {
+// redisLate is how long a message that several nodes send at once may take to reach a log without numbers in another shard.
+const redisLate = 2 * time.Second
+
+// engine is what the settings' store brings along.
+type engine struct {
+	store   broker.Store
+	bus     broker.Bus // between the nodes that share the store; nil where it is one node's
+	late    time.Duration
+	sources map[string]api.MetricSource
+}
+
+// openEngine opens the store that the settings choose. fatal ends the process when its files can no longer be trusted.
+func openEngine(cfg *configs.StoreConfig, log *slog.Logger, fatal func(error)) (*engine, error) {
 	if cfg.Engine == configs.EngineRedis {
 		store, err := redisstore.Open(cfg.Redis, redisstore.Options{Logger: log})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return store, redisMetrics{store}, nil
+		bus := redisbus.New(store.Client(), cfg.Redis.Prefix, redisbus.Options{Logger: log})
+		return &engine{store, bus, redisLate, map[string]api.MetricSource{"store": redisMetrics{store}, "bus": busMetrics{bus}}}, nil
 	}
 	store, err := pebblestore.Open(cfg.Pebble, pebblestore.Options{Logger: log, OnFatal: fatal})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return store, pebbleMetrics{store}, nil
+	return &engine{store: store, sources: map[string]api.MetricSource{"store": pebbleMetrics{store}}}, nil
 }
