@@ -121,6 +121,10 @@ func TestEverySettingEveryWay(t *testing.T) {
 		"store.redis.master_name":            {"m1", "m2", "m3"},
 		"store.redis.tls":                    {"true", "false", "true"},
 		"store.redis.prefix":                 {"x", "y", "z"},
+		"store.redis.sentinel_username":      {"s1", "s2", "s3"},
+		"store.redis.sentinel_password":      {"q1", "q2", ""},
+		"store.redis.ca":                     {"a.pem", "b.pem", "c.pem"},
+		"store.redis.wait_replicas":          {"1", "2", "3"},
 		"metrics.public":                     {"true", "false", "true"},
 
 		"operators[].name":  {"o1", "o2", "o3"},

@@ -78,6 +78,7 @@ func TestProblems(t *testing.T) {
 		{"watch limits", "apps: [{id: one, master_key: k, watch: {per_session: 5}}]", "apps[0].watch.per_session: is less than watch.per_call"},
 		{"redis without an address", app + "store: {engine: redis, redis: {addrs: []}}", "kith.yaml:2: store.redis.addrs: is empty"},
 		{"redis without a port", app + "store: {engine: redis, redis: {addrs: [db]}}", `kith.yaml:2: store.redis.addrs: "db" is not an address`},
+		{"redis authority without TLS", app + "store: {engine: redis, redis: {ca: x}}", "kith.yaml:2: store.redis.ca: needs store.redis.tls"},
 		{"redis prefix", app + "store: {redis: {prefix: 'a{b}'}}", "kith.yaml:2: store.redis.prefix: holds a brace"},
 		{"webhooks", "apps: [{id: one, master_key: k, webhooks: [{url: x}]}]", "apps[0].webhooks: not part of this version"},
 		{"push", "apps: [{id: one, master_key: k, push: {fcm: x}}]", "apps[0].push: not part of this version"},

@@ -114,6 +114,9 @@ func (v *validation) store(s *StoreConfig) {
 	if len(s.Redis.Addrs) == 0 {
 		v.add("store.redis.addrs", "is empty: name at least one host:port")
 	}
+	if s.Redis.CA != "" && !s.Redis.TLS {
+		v.add("store.redis.ca", "needs store.redis.tls")
+	}
 	for _, addr := range s.Redis.Addrs {
 		v.add("store.redis.addrs", address(&addr))
 	}

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -23,10 +24,13 @@ func advise(cfg Config, err error) error {
 		return err
 	}
 	if redis.IsAuthError(err) || strings.Contains(err.Error(), "WRONGPASS") {
-		return fmt.Errorf("%w: the password is refused: check store.redis.username and store.redis.password: %w", errSetting, err)
+		return fmt.Errorf("%w: the password is refused: check store.redis.username and store.redis.password, or those of the Sentinels, sentinel_username and sentinel_password: %w", errSetting, err)
 	}
 	if redis.IsPermissionError(err) {
 		return fmt.Errorf("%w: the user may not do what Kith needs: give it ~%s* &%s* and +@all -@dangerous +info +config|get: %w", errSetting, cfg.Prefix, cfg.Prefix, err)
+	}
+	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("%w: the server's certificate is not trusted: name the authority that signed it in store.redis.ca: %w", errSetting, certificate)
 	}
 	var dns *net.DNSError
 	late := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)

@@ -50,6 +50,7 @@ func (s *Store) apply(items []item) {
 	g := group{s: s, items: items}
 	began := time.Now()
 	g.run(ctx)
+	s.await(ctx, items)
 	s.meter.grouped(items, time.Since(began))
 }
 

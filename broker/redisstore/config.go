@@ -15,7 +15,14 @@ type Config struct {
 	DB int `yaml:"db"`
 	// MasterName is what the Sentinels call the master; "" is without Sentinel.
 	MasterName string `yaml:"master_name"`
-	TLS        bool   `yaml:"tls"`
+	// SentinelUsername and SentinelPassword are for the Sentinels, which know other users than the servers.
+	SentinelUsername string `yaml:"sentinel_username"`
+	SentinelPassword string `yaml:"sentinel_password"`
+	TLS              bool   `yaml:"tls"`
+	// CA is a PEM file with the authorities that may have signed the servers' certificates; "" is the system's.
+	CA string `yaml:"ca"`
+	// WaitReplicas is how many replicas must have a batch before its Done; 0 is none. Not for a Redis Cluster.
+	WaitReplicas int `yaml:"wait_replicas"`
 	// Prefix begins the name of every key, so that several programs can share a Redis.
 	Prefix string `yaml:"prefix"`
 }

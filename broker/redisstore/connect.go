@@ -3,8 +3,10 @@ package redisstore
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 
@@ -20,7 +22,10 @@ func connect(ctx context.Context, cfg Config, opts Options) (redis.UniversalClie
 	if len(cfg.Addrs) == 0 {
 		return nil, fmt.Errorf("%w: no addresses", errSetting)
 	}
-	o := clientOptions(cfg, opts)
+	o, err := clientOptions(cfg, opts)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.MasterName != "" {
 		o.OnConnect = loadScriptsOnMaster
 		return redis.NewUniversalClient(o), nil
@@ -31,6 +36,8 @@ func connect(ctx context.Context, cfg Config, opts Options) (redis.UniversalClie
 		return nil, err
 	case !cluster && len(cfg.Addrs) > 1:
 		return nil, fmt.Errorf("%w: several addresses without a master_name are those of a Redis Cluster; this server is of none", errSetting)
+	case cluster && cfg.WaitReplicas != 0:
+		return nil, fmt.Errorf("%w: store.redis.wait_replicas is not for a Redis Cluster: leave it 0, and set min-replicas-to-write there", errSetting)
 	case cluster && cfg.DB != 0:
 		return nil, fmt.Errorf("%w: a Redis Cluster has no database but 0", errSetting)
 	}
@@ -46,9 +53,10 @@ func (silence) Printf(context.Context, string, ...any) {}
 // quiet is once a process because the client's logger is.
 var quiet = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
 
-func clientOptions(cfg Config, opts Options) *redis.UniversalOptions {
+func clientOptions(cfg Config, opts Options) (*redis.UniversalOptions, error) {
 	o := &redis.UniversalOptions{
 		Addrs: cfg.Addrs, Username: cfg.Username, Password: cfg.Password, DB: cfg.DB, MasterName: cfg.MasterName,
+		SentinelUsername: cfg.SentinelUsername, SentinelPassword: cfg.SentinelPassword,
 		OnConnect: loadScripts,
 		Protocol:  2,
 		// What failed is never sent again by the client: it cannot know what was done.
@@ -60,10 +68,22 @@ func clientOptions(cfg Config, opts Options) *redis.UniversalOptions {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	if cfg.TLS {
-		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if !cfg.TLS {
+		return o, nil
 	}
-	return o
+	o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if cfg.CA == "" {
+		return o, nil
+	}
+	authorities, err := os.ReadFile(cfg.CA)
+	if err != nil {
+		return nil, fmt.Errorf("%w: store.redis.ca: %w", errSetting, err)
+	}
+	o.TLSConfig.RootCAs = x509.NewCertPool()
+	if !o.TLSConfig.RootCAs.AppendCertsFromPEM(authorities) {
+		return nil, fmt.Errorf("%w: store.redis.ca: %s holds no certificate in PEM", errSetting, cfg.CA)
+	}
+	return o, nil
 }
 
 // isCluster asks the first address that answers.

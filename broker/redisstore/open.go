@@ -30,6 +30,8 @@ type Store struct {
 	inboxKeep string // Options.InboxKeep, as scripts take it
 	mixed     string // "1" with several shards, as scripts take it
 
+	replicas int // Config.WaitReplicas
+
 	queue    queue
 	meter    meter
 	flights  chan []item
@@ -45,7 +47,7 @@ type Store struct {
 
 // Open connects to Redis and makes the store there if it is the first.
 func Open(cfg Config, opts Options) (*Store, error) {
-	s := &Store{opts: opts.withDefaults(), finished: make(chan struct{}), flights: make(chan []item, inFlight)}
+	s := &Store{opts: opts.withDefaults(), replicas: cfg.WaitReplicas, finished: make(chan struct{}), flights: make(chan []item, inFlight)}
 	s.clock.now = s.opts.Now
 	s.inboxKeep = strconv.FormatUint(s.opts.InboxKeep, 10)
 	s.queue.init()
@@ -184,7 +186,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	if _, err := p.Exec(ctx); err != nil {
 		return fmt.Errorf("ping store: %w", s.explain(err))
 	}
-	return nil
+	return s.barrier(ctx)
 }
 
 // Close implements broker.Store.

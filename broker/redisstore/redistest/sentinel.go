@@ -17,17 +17,17 @@ import (
 const MasterName = "main"
 
 // StartSentinels starts a replica of master, and n Sentinels of which quorum must agree that it is lost. It returns, when they all
-// know each other and the replica has all, the replica and the Sentinels' addresses.
-func StartSentinels(t testing.TB, master *Server, n, quorum int) (replica *Server, addrs []string) {
+// know each other and the replica has all, the replica and the Sentinels' addresses. lines go into the Sentinels' settings.
+func StartSentinels(t testing.TB, master *Server, n, quorum int, lines ...string) (replica *Server, addrs []string) {
 	t.Helper()
 	replica = Start(t, append([]string{"--replicaof", "127.0.0.1", master.Port()}, master.args...)...)
 	for range n {
-		addrs = append(addrs, startSentinel(t, master, quorum))
+		addrs = append(addrs, startSentinel(t, master, quorum, lines))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, addr := range addrs {
-		client := redis.NewSentinelClient(&redis.Options{Addr: addr, Protocol: 2})
+		client := redis.NewSentinelClient(&redis.Options{Addr: addr, Password: password(lines, "requirepass"), Protocol: 2})
 		defer client.Close()
 		for {
 			replicas, _ := client.Replicas(ctx, MasterName).Result()
@@ -44,7 +44,7 @@ func StartSentinels(t testing.TB, master *Server, n, quorum int) (replica *Serve
 	return replica, addrs
 }
 
-func startSentinel(t testing.TB, master *Server, quorum int) (addr string) {
+func startSentinel(t testing.TB, master *Server, quorum int, lines []string) (addr string) {
 	t.Helper()
 	port, err := FreePort()
 	if err != nil {
@@ -52,12 +52,12 @@ func startSentinel(t testing.TB, master *Server, quorum int) (addr string) {
 	}
 	addr = net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	conf := []string{
+	conf := append([]string{
 		fmt.Sprintf("port %d", port), "bind 127.0.0.1", "dir " + filepath.Dir(file), "logfile log",
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s %d", MasterName, master.Port(), quorum),
 		"sentinel down-after-milliseconds " + MasterName + " 500", "sentinel failover-timeout " + MasterName + " 3000",
-	}
-	if password := master.password(); password != "" {
+	}, lines...)
+	if password := password(master.args, "--requirepass"); password != "" {
 		conf = append(conf, "sentinel auth-pass "+MasterName+" "+password)
 	}
 	writeFile(t, file, strings.Join(conf, "\n")+"\n")

@@ -119,17 +119,14 @@ func (s *Server) Port() string {
 // Client returns a client that tries nothing twice. The caller closes it.
 func (s *Server) Client() *redis.Client {
 	quiet()
-	return redis.NewClient(&redis.Options{Addr: s.Addr, Password: s.password(), Protocol: 2, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true})
+	return redis.NewClient(&redis.Options{Addr: s.Addr, Password: password(s.args, "--requirepass"), Protocol: 2, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true})
 }
 
-// password is what its arguments ask for.
-func (s *Server) password() string {
-	for i, arg := range s.args {
-		if arg == "--requirepass" && i+1 < len(s.args) {
-			return s.args[i+1]
-		}
-	}
-	return ""
+// password is what follows key in arguments or lines of settings.
+func password(args []string, key string) string {
+	_, after, _ := strings.Cut(" "+strings.Join(args, " "), " "+key+" ")
+	word, _, _ := strings.Cut(after, " ")
+	return word
 }
 
 type silence struct{}
