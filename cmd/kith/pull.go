@@ -113,7 +113,7 @@ func (p *program) pull(ctx context.Context, f *pulling) error {
 	if err != nil {
 		return err
 	}
-	line := &pullLine{p: p, now: time.Now}
+	line := &pullLine{p: p, last: time.Now()}
 	if file, ok := p.stderr.(*os.File); ok {
 		line.terminal = term.IsTerminal(int(file.Fd()))
 	}
@@ -142,18 +142,17 @@ func told(at time.Time) string { return at.UTC().Format(time.RFC3339) }
 type pullLine struct {
 	p        *program
 	terminal bool
-	now      func() time.Time
-	last     time.Time
+	drawn    bool      // there is a line on the terminal
+	last     time.Time // of a line that is none of a terminal
 }
 
 const pullLineEvery = 10 * time.Second
 
 func (l *pullLine) show(at pull.Progress) {
-	now := l.now()
-	if !l.terminal && at.Trouble == nil && now.Sub(l.last) < pullLineEvery {
+	if !l.terminal && at.Trouble == nil && time.Since(l.last) < pullLineEvery {
 		return
 	}
-	l.last = now
+	l.last = time.Now()
 	text := fmt.Sprintf("%d records", at.Records)
 	if !at.Oldest.IsZero() {
 		text += ", back to " + told(at.Oldest)
@@ -163,6 +162,7 @@ func (l *pullLine) show(at pull.Progress) {
 	}
 	if l.terminal {
 		_, _ = fmt.Fprintf(l.p.stderr, "\r\x1b[K%s", text) // nobody else to tell
+		l.drawn = true
 	} else {
 		_, _ = fmt.Fprintln(l.p.stderr, text)
 	}
@@ -170,7 +170,7 @@ func (l *pullLine) show(at pull.Progress) {
 
 // end takes the line of a terminal away.
 func (l *pullLine) end() {
-	if l.terminal && !l.last.IsZero() {
+	if l.drawn {
 		_, _ = fmt.Fprint(l.p.stderr, "\r\x1b[K")
 	}
 }

@@ -40,7 +40,7 @@ func do(t testing.TB, r *http.Request) (int, []byte) {
 // rest makes a call below /v1/apps/{app} with the master key, which must succeed, and decodes the answer.
 func (a *app) rest(t testing.TB, method, path, body string) page {
 	t.Helper()
-	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(a.id+":"+a.key))
+	basic := "Basic " + basicOf(a.id, a.key)
 	status, answer := a.call(t, method, "/v1/apps/"+a.id+path, body, basic)
 	if status >= 300 {
 		t.Fatalf("%s %s: status %d: %s", method, path, status, answer)
@@ -114,4 +114,8 @@ func mustDecode(t testing.TB, text string, v any) {
 	if err := json.Unmarshal([]byte(text), v); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
+}
+
+func basicOf(user, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 }
