@@ -25,6 +25,12 @@ type caller struct {
 	addr     netip.Addr
 	app      broker.AppID // of an app's own server; empty for an operator
 	operator knownOperator
+
+	// For the audit log: the request, the app that its path names, and what the operation made.
+	about     broker.AppID
+	path      string
+	requestID string
+	target    string
 }
 
 // guard knows who may do what.
@@ -32,10 +38,11 @@ type guard struct {
 	apps      apps
 	operators atomic.Pointer[operators]
 	throttle  *throttle
+	rates     *rates
 }
 
 func newGuard(a apps, configured []Operator, now func() time.Time) *guard {
-	g := &guard{apps: a, throttle: newThrottle(now)}
+	g := &guard{apps: a, throttle: newThrottle(now), rates: newRates(now)}
 	g.setOperators(configured)
 	return g
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"kith/broker"
 )
@@ -14,7 +15,11 @@ import (
 type Config struct {
 	Operators []Operator    `yaml:"operators"`
 	Metrics   MetricsConfig `yaml:"metrics"`
+	Audit     AuditConfig   `yaml:"audit"`
 }
+
+// DefaultConfig returns the defaults: no operators.
+func DefaultConfig() Config { return Config{Audit: AuditConfig{Age: 90 * 24 * time.Hour}} }
 
 // MetricsConfig says who may read /metrics.
 type MetricsConfig struct {
@@ -27,6 +32,8 @@ type Operator struct {
 	Token string   `yaml:"token"`
 	Role  Role     `yaml:"role"`
 	Apps  []string `yaml:"apps"` // app ids, or AllApps
+
+	Requests broker.RequestsConfig `yaml:"requests"` // how often it may ask
 }
 
 // AllApps in Operator.Apps means every app, those to come too.

@@ -18,6 +18,7 @@ const (
 	groupList   listKind = 'g'
 	memberList  listKind = 'u'
 	nodeList    listKind = 'n'
+	auditList   listKind = 'l'
 )
 
 // cursor makes the opaque text of a place in a list.

@@ -186,6 +186,7 @@ func (s *Server) registerGroups() {
 		if exists {
 			return nil, errGroupExists
 		}
+		callerOf(ctx).target = string(g.ID)
 		return answer(groupOf(g)), nil
 	})
 	register(s, operation{

@@ -116,6 +116,9 @@ func (s *Server) serveMetrics(gatherer prometheus.Gatherer, public bool) http.Ha
 			if err == nil {
 				err = c.mustBe(RoleViewer)
 			}
+			if err == nil {
+				err = s.guard.within(c)
+			}
 			if err != nil {
 				problemOf(r.Context(), s.log, err).write(w)
 				return

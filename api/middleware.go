@@ -24,7 +24,7 @@ const requestTimeout = 30 * time.Second
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := requestID()
-		w.Header().Set("X-Request-Id", id)
+		w.Header().Set(requestIDHeader, id)
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		start := s.now()
 		defer func() {
@@ -38,6 +38,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		next.ServeHTTP(ww, r)
 	})
 }
+
+const requestIDHeader = "X-Request-Id"
 
 func requestID() string {
 	var b [8]byte

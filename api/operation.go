@@ -25,6 +25,8 @@ type operation struct {
 	errors           []broker.Code // beyond those that any operation of its kind may answer
 	problems         []*Problem    // refusals that have no code
 	missing          bool          // may answer 404 for what the path names
+	reads            bool          // changes nothing, whatever its method
+	routine          bool          // what an app's own servers do all day: an audit log of it would be a second history
 	body             int64         // bytes; 0: maxBody
 	request, answer  any           // examples
 	stream           string        // the media type of an answer that goes on as long as the caller wants; its example is answer
@@ -47,7 +49,7 @@ func register[I, O any](s *Server, o operation, do func(context.Context, *I) (*O
 		Security:     o.security(),
 		Responses:    o.responses(s.problemSchema()),
 		MaxBodyBytes: o.body + 1, // huma refuses the last byte too
-		Middlewares:  huma.Middlewares{s.admit(o.role), s.shed(o.method), strictQuery},
+		Middlewares:  huma.Middlewares{s.admit(&o), s.shed(o.method), strictQuery},
 	}
 	if o.stream == "" {
 		op.Middlewares = append(huma.Middlewares{operationDeadline}, op.Middlewares...)
@@ -65,26 +67,32 @@ func register[I, O any](s *Server, o operation, do func(context.Context, *I) (*O
 	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)
 		if err != nil {
-			return nil, problemOf(ctx, s.log, err)
+			err = problemOf(ctx, s.log, err)
 		}
-		return out, nil
+		if o.role != "" {
+			s.audit(ctx, &o, callerOf(ctx), err)
+		}
+		return out, err
 	})
 }
 
 // admit lets pass who may call an operation, and tells it who that is. It comes before anything of the request is parsed.
-func (s *Server) admit(need Role) func(huma.Context, func(huma.Context)) {
+func (s *Server) admit(o *operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		if need == "" {
+		if o.role == "" {
 			next(ctx)
 			return
 		}
 		r, w := humachi.Unwrap(ctx)
 		c, err := s.guard.authenticate(r)
 		if err == nil {
-			if strings.Contains(ctx.Operation().Path, "{app}") {
-				err = s.guard.authorize(c, ctx.Param("app"), need)
-			} else {
-				err = c.mustBe(need)
+			err = s.guard.within(c)
+		}
+		if err == nil {
+			c.path, c.requestID = r.URL.Path, w.Header().Get(requestIDHeader)
+			if err = s.guard.allows(c, o, ctx.Param("app")); err != nil {
+				err = problemOf(r.Context(), s.log, err)
+				s.audit(r.Context(), o, c, err)
 			}
 		}
 		if err != nil {
@@ -107,6 +115,15 @@ func (s *Server) shed(method string) func(huma.Context, func(huma.Context)) {
 		}
 		next(ctx)
 	}
+}
+
+// allows checks that the caller may call the operation, in the app that the path names.
+func (g *guard) allows(c *caller, o *operation, app string) error {
+	if !o.inApp() {
+		return c.mustBe(o.role)
+	}
+	c.about = broker.AppID(app)
+	return g.authorize(c, app, o.role)
 }
 
 // strictQuery refuses a query that two readers could read differently. What parameters there are huma checks.

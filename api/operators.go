@@ -16,12 +16,14 @@ type knownOperator struct {
 	digest [sha256.Size]byte
 	role   Role
 	apps   []string
+
+	requests broker.RequestsConfig
 }
 
 func newOperators(configured []Operator) operators {
 	known := make(operators, 0, len(configured))
 	for _, o := range configured {
-		known = append(known, knownOperator{o.Name, sha256.Sum256([]byte(o.Token)), o.Role, slices.Clone(o.Apps)})
+		known = append(known, knownOperator{o.Name, sha256.Sum256([]byte(o.Token)), o.Role, slices.Clone(o.Apps), o.Requests})
 	}
 	return known
 }

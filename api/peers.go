@@ -133,7 +133,7 @@ func (s *Server) registerPeers() {
 	register(s, operation{
 		id: "get-presence", method: http.MethodPost, path: "/v1/apps/{app}/peers/status", tag: "peers", role: RoleViewer,
 		summary: "Ask who is online", description: "Of up to 1000 peers, those who are online now.",
-		errors: []broker.Code{broker.LimitExceeded}, body: maxStatusBody,
+		errors: []broker.Code{broker.LimitExceeded}, body: maxStatusBody, reads: true,
 		request: OnlineBody{Peers: []string{"alice", "bob"}},
 		answer:  OnlineAnswer{Online: []broker.PeerID{"alice"}},
 	}, func(ctx context.Context, in *OnlineInput) (*Answer[OnlineAnswer], error) {

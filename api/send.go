@@ -65,6 +65,7 @@ func (s *Server) registerSend() {
 			broker.InvalidPeer, broker.MessageTooLong, broker.LimitExceeded, broker.GroupNotFound, broker.RejectedByApp,
 			broker.NotAMember, broker.InvalidTarget,
 		},
+		routine: true,
 		request: SendBody{From: "u1234", To: []string{"u0988"}, Message: &text, Receipt: true},
 		answer:  Sent{MessageID: sent.ID, TS: sent.TS, Conversation: sent.Conversation},
 	}, func(ctx context.Context, in *SendInput) (*Answer[Sent], error) {
@@ -79,6 +80,7 @@ func (s *Server) registerSend() {
 		if err != nil {
 			return nil, err
 		}
+		callerOf(ctx).target = sent.MessageID.String()
 		return answer(Sent(sent)), nil
 	})
 }

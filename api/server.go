@@ -43,8 +43,10 @@ type Server struct {
 	guard   *guard
 	ready   readiness
 	streams *streams
-	huma    huma.API
-	handler http.Handler
+
+	auditAge time.Duration
+	huma     huma.API
+	handler  http.Handler
 
 	requests *prometheus.HistogramVec
 }
@@ -63,6 +65,9 @@ func New(b *broker.Broker, o Options) *Server {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
+	if o.Config.Audit.Age == 0 {
+		o.Config.Audit = DefaultConfig().Audit
+	}
 	useProblems()
 	s := &Server{
 		broker:   b,
@@ -74,6 +79,7 @@ func New(b *broker.Broker, o Options) *Server {
 		guard:    newGuard(b, o.Config.Operators, o.Now),
 		ready:    readiness{ask: b.Ready, now: o.Now, log: o.Logger},
 		streams:  newStreams(),
+		auditAge: o.Config.Audit.Age,
 		requests: newRequestMetric(),
 	}
 	s.handler = s.route(o)
@@ -90,7 +96,7 @@ func (s *Server) route(o Options) http.Handler {
 	r.Use(s.observe, s.barrier, headers)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { notFound("there is nothing at this path").write(w) })
 	r.MethodNotAllowed(methodNotAllowed(r))
-	r.Mount("/1.1", legacy.New(legacy.Options{
+	r.With(deadline).Mount("/1.1", legacy.New(legacy.Options{
 		Broker: s.broker, Logger: s.log, Now: s.now,
 		Status: func(code broker.Code) int { return problem(code, "").Status },
 		Wait:   s.guard.throttle.refused, Failed: s.guard.throttle.failed,
@@ -109,6 +115,7 @@ func (s *Server) route(o Options) http.Handler {
 	s.registerSignatures()
 	s.registerApps()
 	s.registerNodes()
+	s.registerAudit()
 	s.registerHealth()
 	s.documentMetrics()
 	r.With(deadline).Get("/openapi.json", s.serveDocument())

@@ -61,12 +61,14 @@ func (s *Server) registerSignatures() {
 		summary:     "Sign for a client",
 		description: "Signs an open or a watch, or with action a request about a group, with the app's master key.",
 		errors:      []broker.Code{broker.InvalidPeer, broker.LimitExceeded},
+		routine:     true,
 		request:     SignBody{Peer: "1", Watch: []string{"2", "3", "4"}},
 		answer: Signature{
 			Timestamp: 1416290728, Nonce: "85561", Signature: "cf4a1b6b55ff87753da4ae7f5dd2c33273108b62",
 			Password: `{"timestamp":1416290728,"nonce":"85561","signature":"cf4a1b6b55ff87753da4ae7f5dd2c33273108b62","watch":["2","3","4"]}`,
 		},
-	}, func(_ context.Context, in *SignInput) (*Answer[Signature], error) {
+	}, func(ctx context.Context, in *SignInput) (*Answer[Signature], error) {
+		callerOf(ctx).target = in.Body.Peer
 		r, err := in.Body.request()
 		if err != nil {
 			return nil, err

@@ -19,6 +19,7 @@ type AppConfig struct {
 	Rate              RateConfig      `yaml:"rate"`
 	Presence          PresenceConfig  `yaml:"presence"`
 	History           HistoryConfig   `yaml:"history"`
+	Requests          RequestsConfig  `yaml:"requests"`
 }
 
 // SignatureConfig says when signatures are asked for and how long they hold (spec 2).
@@ -54,6 +55,16 @@ type RateConfig struct {
 	Burst             int     `yaml:"burst"`
 }
 
+// RequestsConfig bounds what is asked over REST with one credential.
+type RequestsConfig struct {
+	PerSecond float64 `yaml:"per_second"` // 0: no bound
+	Burst     int     `yaml:"burst"`      // 0: one
+}
+
+// DefaultRequests is what one credential may ask over REST unless the settings say otherwise: more than one server's work, less
+// than what keeps others from theirs.
+func DefaultRequests() RequestsConfig { return RequestsConfig{PerSecond: 1000, Burst: 2000} }
+
 // PresenceConfig smooths presence (spec 4).
 type PresenceConfig struct {
 	Grace time.Duration `yaml:"grace"` // how long offline is held back after a lost connection
@@ -77,5 +88,6 @@ func DefaultAppConfig(id AppID) AppConfig {
 		Devices:      20,
 		GroupMembers: 2000,
 		Rate:         RateConfig{MessagesPerSecond: 100, Burst: 200},
+		Requests:     DefaultRequests(),
 	}
 }

@@ -156,6 +156,7 @@ const (
 	SpaceMembership Space = 'h' // owner peer, name group
 	SpaceNode       Space = 'a' // no app, owner a node's incarnation: its lease
 	SpaceWhere      Space = 'w' // owner peer or group: the nodes it is on
+	SpaceAudit      Space = 'l' // owner "log", name an id turned over: who changed what over REST
 	SpaceServer     Space = 'z' // owner what it is for: things the server made once
 )
 

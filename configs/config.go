@@ -57,6 +57,7 @@ func Default() *Config {
 		Listen: ListenConfig{Config: hooks.DefaultConfig(), HTTP: ":8080"},
 		Limits: edge.DefaultLimits(),
 		Node:   NodeConfig{Lease: broker.DefaultLease},
+		API:    api.DefaultConfig(),
 		Store: StoreConfig{
 			Engine: EnginePebble,
 			Pebble: pebblestore.Config{Path: "data", Sync: true},
@@ -74,7 +75,7 @@ func WithoutFile() *Config {
 }
 
 func defaultOperator() api.Operator {
-	return api.Operator{Role: api.RoleViewer, Apps: []string{api.AllApps}}
+	return api.Operator{Role: api.RoleViewer, Apps: []string{api.AllApps}, Requests: broker.DefaultRequests()}
 }
 
 // ReloadDiff returns the keys that differ between c and next and take effect only at a restart: all but those of limits, apps

@@ -127,10 +127,14 @@ func TestEverySettingEveryWay(t *testing.T) {
 		"store.redis.wait_replicas":          {"1", "2", "3"},
 		"metrics.public":                     {"true", "false", "true"},
 
-		"operators[].name":  {"o1", "o2", "o3"},
-		"operators[].token": {"token-one", "token-two", ""},
-		"operators[].role":  {"admin", "operator", "viewer"},
-		"operators[].apps":  {"*", "one", "*"},
+		"audit.age": {"1h", "2h", "3h"},
+
+		"operators[].name":                {"o1", "o2", "o3"},
+		"operators[].token":               {"token-one", "token-two", ""},
+		"operators[].role":                {"admin", "operator", "viewer"},
+		"operators[].apps":                {"*", "one", "*"},
+		"operators[].requests.per_second": {"0.5", "0", "3"},
+		"operators[].requests.burst":      {"1", "2", "3"},
 
 		"apps[].id":                       {"one", "one", "one"},
 		"apps[].master_key":               {"key-one", "key, two", ""},
@@ -154,6 +158,8 @@ func TestEverySettingEveryWay(t *testing.T) {
 		"apps[].rate.burst":               {"1", "2", "3"},
 		"apps[].presence.grace":           {"1s", "2s", "3s"},
 		"apps[].history.age":              {"1h", "2h", "3h"},
+		"apps[].requests.per_second":      {"0.5", "0", "3"},
+		"apps[].requests.burst":           {"1", "2", "3"},
 		"apps[].webhooks":                 {"", "", ""},
 		"apps[].push":                     {"", "", ""},
 	}

@@ -97,6 +97,9 @@ var options = []option{
 	{key: "metrics.public", doc: "/metrics without an operator token",
 		at: func(c *Config, _ int) any { return &c.API.Metrics.Public }},
 
+	{key: "audit.age", check: lasting(time.Hour), doc: "how long the audit log of changes over REST is kept",
+		at: func(c *Config, _ int) any { return &c.API.Audit.Age }},
+
 	{key: "operators[].name", check: filled, doc: "who it is, for logs",
 		at: operator(func(o *api.Operator) any { return &o.Name })},
 	{key: "operators[].token", check: token, secret: true, doc: "Authorization: Bearer <token>",
@@ -105,6 +108,10 @@ var options = []option{
 		at: operator(func(o *api.Operator) any { return (*string)(&o.Role) })},
 	{key: "operators[].apps", doc: `ids of apps, or "*" for all`,
 		at: operator(func(o *api.Operator) any { return &o.Apps })},
+	{key: "operators[].requests.per_second", check: upTo(1_000_000), doc: "REST calls with this token; 0: no bound",
+		at: operator(func(o *api.Operator) any { return &o.Requests.PerSecond })},
+	{key: "operators[].requests.burst", check: between(0, 1_000_000), doc: "how many at once; 0: one",
+		at: operator(func(o *api.Operator) any { return &o.Requests.Burst })},
 
 	{key: "apps[].id", check: appID, doc: "the app's id, the user name of its MQTT clients",
 		at: app(func(a *broker.AppConfig) any { return (*string)(&a.ID) })},
@@ -152,6 +159,10 @@ var options = []option{
 		at: app(func(a *broker.AppConfig) any { return &a.Presence.Grace })},
 	{key: "apps[].history.age", check: lasting(0), doc: "how long messages are kept; 0s: for ever",
 		at: app(func(a *broker.AppConfig) any { return &a.History.Age })},
+	{key: "apps[].requests.per_second", check: upTo(1_000_000), doc: "REST calls with the app's keys; 0: no bound",
+		at: app(func(a *broker.AppConfig) any { return &a.Requests.PerSecond })},
+	{key: "apps[].requests.burst", check: between(0, 1_000_000), doc: "how many at once; 0: one",
+		at: app(func(a *broker.AppConfig) any { return &a.Requests.Burst })},
 	{key: "apps[].webhooks", doc: "none in this version",
 		at: func(*Config, int) any { return reserved("webhooks") }},
 	{key: "apps[].push", doc: "none in this version",
