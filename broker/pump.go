@@ -47,6 +47,13 @@ func (s *Session) Next(out []Out) []Out {
 	}
 }
 
+// Behind reports whether Next is going to read the store, and so may take its time.
+func (s *Session) Behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.resend.len() > 0 || s.out.windowOpen() && s.out.nextBehind() != nil
+}
+
 // nextBehind returns the log to be read next: the one that is furthest behind in time, so that what waited in several logs
 // comes roughly in the order in which it was accepted.
 func (o *outbound) nextBehind() (next *logState) {

@@ -17,6 +17,9 @@ import (
 	"kith/edge"
 )
 
+// watchAfter is how many reads make it worth while to have a connection's hang-up told: most connections are idle.
+const watchAfter = 16
+
 // conn is one client's connection: one goroutine that reads, and a flusher while there is something to write.
 type conn struct {
 	srv       *Server
@@ -34,6 +37,11 @@ type conn struct {
 	publish   bool         // Session.Publish was called since Submit
 	quota     atomic.Int32 // QoS 1 and 2 publishes that were not answered yet; MQTT 5
 	ping      atomic.Bool  // a WebSocket ping is due
+	over      *end         // what a packet ended the connection with; the reader's
+	fd        int32        // of a watched connection; hangups'
+	reads     int          // so far; the reader's
+	pings     int          // PINGREQ of this read; the reader's
+	heard     time.Time    // when the last packet came; the reader's
 
 	mu         sync.Mutex // guards the deadlines and what follows
 	keepAlive  time.Duration
@@ -41,6 +49,7 @@ type conn struct {
 	writeUntil time.Time
 	closing    bool
 	why        *fault // set with closing when the server ends the connection
+	hungUp     bool   // the client has; the reader is to find the end of what it sent
 }
 
 // end says how the session of a connection ended.
@@ -95,38 +104,57 @@ func (c *conn) read() {
 
 // loop reads, and handles all packets of one read together.
 func (c *conn) loop() end {
-	c.armRead(true)
-	for b := c.in.pending(); ; {
-		n, packets, e := c.packets(b)
-		if c.publish {
-			c.publish = false
-			c.session.Submit()
-		}
-		if e != nil {
-			return *e
-		}
-		c.in.consume(n)
-		if packets > 0 {
-			c.srv.count.packetsIn.Add(uint64(packets))
-			c.waitRoom()
-			c.armRead(false)
-		}
-		var err error
-		if b, err = c.in.fill(); err != nil {
+	c.armRead()
+	c.in.got = 0
+	if b := c.in.pending(); b != nil && !c.take(b, noFD) {
+		return *c.over
+	}
+	for {
+		switch err := c.in.serve(c.take); {
+		case err == nil:
+			return *c.over
+		case !c.readOn(err):
 			return c.lost(err)
 		}
-		c.srv.count.bytesIn.Add(uint64(c.in.got)) //nolint:gosec // not negative
 	}
+}
+
+// take handles the packets in b, which holds all that is not consumed, and reports whether the connection goes on.
+func (c *conn) take(b []byte, fd uintptr) bool {
+	c.srv.count.bytesIn.Add(uint64(c.in.got)) //nolint:gosec // not negative
+	n, packets, e := c.packets(b)
+	if c.publish {
+		c.publish = false
+		c.session.Submit()
+	}
+	if e != nil {
+		c.over = e
+		return false
+	}
+	if c.pings > 0 {
+		c.pong(fd)
+	}
+	c.in.consume(n)
+	if c.reads++; c.reads == watchAfter {
+		c.in.watched = c.srv.hangups.watch(c)
+	}
+	if packets > 0 {
+		c.srv.count.packetsIn.Add(uint64(packets))
+		c.waitRoom()
+		c.hear()
+	}
+	return true
 }
 
 // lost tells how a connection ended whose read failed.
 func (c *conn) lost(err error) end {
 	c.mu.Lock()
-	why := c.why
+	why, closing := c.why, c.closing
 	c.mu.Unlock()
 	switch {
 	case why != nil:
 		return end{how: broker.EndServer, why: why}
+	case closing: // aborted
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return end{how: broker.EndLost, why: faultKeepAlive} // [MQTT-3.1.2-22]
 	case !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed):
@@ -158,10 +186,54 @@ func (c *conn) Close(why broker.CloseReason) {
 	c.stopOutput()
 }
 
+// abort ends the connection without a word. It does not wait for the reader, which may be in the middle of a packet.
+func (c *conn) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+	_ = c.nc.SetDeadline(time.Unix(1, 0))
+	c.stopOutput()
+}
+
+// hangUp wakes the reader after the client hung up.
+func (c *conn) hangUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		c.hungUp = true
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// readOn reports whether the deadline that ended a read was none of the keep-alive's: the client hung up, and what it sent before is
+// still there, or the deadline had not been moved since the last packet.
+func (c *conn) readOn(err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	until := time.Time{}
+	if c.keepAlive > 0 {
+		until = c.heard.Add(c.keepAlive)
+	}
+	switch {
+	case c.hungUp:
+		c.hungUp, c.in.watched = false, false
+	case c.in.raw == nil || !time.Now().Before(until):
+		return false
+	}
+	_ = c.nc.SetReadDeadline(until)
+	return true
+}
+
 // finish ends the session first, so that a take-over waits for no socket, and then writes what is left within a bounded time.
 func (c *conn) finish(e end) {
 	defer c.barrier("end")
-	defer func() { _ = c.nc.Close() }()
+	defer func() {
+		c.srv.hangups.forget(c)
+		_ = c.nc.Close()
+	}()
 	c.mu.Lock()
 	c.closing = true
 	_ = c.nc.SetWriteDeadline(time.Now().Add(c.srv.limits.close))
@@ -173,7 +245,10 @@ func (c *conn) finish(e end) {
 	c.dropClient()
 	c.out.turn.Lock() // the flusher's write ends by the deadline
 	defer c.out.turn.Unlock()
-	last := c.out.take(nil)
+	if c.out.broken {
+		return
+	}
+	last := c.out.take(c.out.rest)
 	if e.why != nil && c.session != nil && c.enc.v5 {
 		last = appendDisconnect(last, e.why, c.enc.maximum) // [MQTT-3.14.0-1]: never before a CONNACK of 0
 	}
@@ -202,8 +277,7 @@ func (c *conn) linger() {
 func (c *conn) barrier(doing string) {
 	if r := recover(); r != nil {
 		c.srv.log.Error("panic on a connection", "doing", doing, "remote", c.remote(), "panic", r, "stack", string(debug.Stack()))
-		c.stopOutput()
-		_ = c.nc.Close()
+		c.abort()
 	}
 }
 
@@ -217,18 +291,23 @@ func (c *conn) setReadDeadline(t time.Time) {
 	}
 }
 
-// armRead moves the read deadline to one and a half times the keep-alive from now [MQTT-3.1.2-22]. It is set a sixteenth
-// later than that and moved only when the sixteenth is used up, so that a busy connection does not set it at each read.
-func (c *conn) armRead(first bool) {
+// armRead sets the read deadline to one and a half times the keep-alive from now [MQTT-3.1.2-22].
+func (c *conn) armRead() {
+	c.heard = time.Now()
 	if c.keepAlive == 0 {
-		if first {
-			c.setReadDeadline(time.Time{})
-		}
-		return
+		c.setReadDeadline(time.Time{})
+	} else {
+		c.setReadDeadline(c.heard.Add(c.keepAlive + c.keepAlive/16))
 	}
-	now := time.Now()
-	if first || c.readUntil.Sub(now) < c.keepAlive {
-		c.setReadDeadline(now.Add(c.keepAlive + c.keepAlive/16))
+}
+
+// hear notes that a packet came. Over TCP the deadline stays, and readOn moves it when it is over: that costs a busy connection nothing,
+// and an idle one no deep stack. Elsewhere a read that met its deadline cannot be repeated; there the deadline, set a sixteenth later
+// than due, is moved when the sixteenth is used up.
+func (c *conn) hear() {
+	c.heard = time.Now()
+	if c.in.raw == nil && c.keepAlive > 0 && c.readUntil.Sub(c.heard) < c.keepAlive {
+		c.armRead()
 	}
 }
 

@@ -26,8 +26,9 @@
 // # Memory and goroutines
 //
 // An idle TCP connection costs one goroutine, which waits for readability on a small stack, and no buffers. Bytes are
-// read into a pooled buffer, all packets in it are handled, and then Session.Submit is called once. Writing is the work of a
-// flusher that Wake starts and that ends when the session has nothing more: it encodes many packets for one system call. Memory for
+// read into a pooled buffer, all packets in it are handled, and then Session.Submit is called once. Writing is the work of
+// flushers, which visit the connections that Wake names and encode many packets for one system call. They never wait: a full socket
+// or a session behind with its log gets a goroutine of its own, which ends when there is nothing more. Memory for
 // a client that does not read is bounded by one write of about 64 KB; what it is owed stays in its session's logs. A write that
 // makes no progress for 20 s ends the connection.
 //
@@ -35,4 +36,5 @@
 //
 // A connection's mu guards its deadlines, its output's mu the bytes of the engine; neither is held during a
 // write, and of the broker only Session.Backlog is called with the latter. The output's turn is held by who writes to the connection.
+// Packets are handled while the descriptor is held: only the reader may close the connection, others abort it.
 package hooks

@@ -19,11 +19,12 @@ type encoder struct {
 	app         string
 }
 
-// scratch is the encoder's working room, shared by connections through a pool.
+// scratch is the working room of who writes, shared by connections through a pool.
 type scratch struct {
 	outs  []broker.Out
 	buf   []byte
 	props []byte
+	sender
 }
 
 // out appends the packet of o to s.buf. It reports false, with nothing appended, for one that the client does not take

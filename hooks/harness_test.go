@@ -103,6 +103,8 @@ func (f *fakeSession) Next(out []broker.Out) []broker.Out {
 	return out
 }
 
+func (f *fakeSession) Behind() bool { return false }
+
 func (f *fakeSession) Backlog() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,17 +20,18 @@ var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
 // input reads a connection. While nothing comes it holds no read buffer: over TCP it waits for readability and takes a
 // pooled buffer when there is something to read; over TLS and WebSocket it waits with a small one.
 type input struct {
-	nc     net.Conn
-	raw    syscall.RawConn    // nil for TLS and WebSocket
-	ready  func(uintptr) bool // tryRead, bound once
-	buf    []byte             // buf[:n] are the bytes not consumed yet; nil while none is held
-	n      int
-	pooled *readBuffer // the pooled array that buf is, if it is one
-	rest   []byte      // of an incomplete packet, while no buffer is held
-	small  []byte
-	err    error
-	got    int  // bytes that came with the last fill
-	full   bool // the last read filled the buffer: there is probably more
+	nc  net.Conn
+	raw syscall.RawConn // nil for TLS and WebSocket
+	// watched says that the connection's hang-up is told elsewhere: a read that did not fill the buffer is then the last before a wait.
+	watched bool
+	buf     []byte // buf[:n] are the bytes not consumed yet; nil while none is held
+	n       int
+	pooled  *readBuffer // the pooled array that buf is, if it is one
+	rest    []byte      // of an incomplete packet, while no buffer is held
+	small   []byte
+	err     error
+	got     int  // bytes that came with the last read
+	full    bool // the last read filled the buffer: there is probably more
 }
 
 func newInput(nc net.Conn) input { return input{nc: nc, raw: rawConn(nc)} }
@@ -38,10 +39,7 @@ func newInput(nc net.Conn) input { return input{nc: nc, raw: rawConn(nc)} }
 // fill waits for bytes and returns all that are not consumed.
 func (in *input) fill() ([]byte, error) {
 	if in.raw != nil {
-		if in.ready == nil {
-			in.ready = in.tryRead
-		}
-		if err := in.raw.Read(in.ready); err != nil {
+		if err := in.raw.Read(in.tryRead); err != nil {
 			return nil, err
 		}
 		return in.buf[:in.n], in.err
@@ -55,6 +53,48 @@ func (in *input) fill() ([]byte, error) {
 		err = nil // it comes again
 	}
 	return in.buf[:in.n], err
+}
+
+// noFD stands for the descriptor of a connection that is not plain TCP.
+const noFD = ^uintptr(0)
+
+// serve gives handle all that is not consumed each time that bytes come, until it returns false. The error is that of reading.
+// The descriptor, if it is plain TCP, is handle's until it returns.
+//
+// Over TCP handle runs within the wait for readability: a wait that is begun anew forgets that the poller has told of bytes
+// already, so that each would have to begin with a read, of nothing most times. A Close of the connection waits for handle to return.
+func (in *input) serve(handle func(b []byte, fd uintptr) bool) error {
+	if in.raw == nil {
+		for {
+			b, err := in.fill()
+			if err != nil {
+				return err
+			}
+			if !handle(b, noFD) {
+				return nil
+			}
+		}
+	}
+	err := in.raw.Read(func(fd uintptr) bool {
+		for {
+			in.acquire()
+			room := len(in.buf) - in.n
+			if !in.tryRead(fd) {
+				return false
+			}
+			if in.err != nil || !handle(in.buf[:in.n], fd) {
+				return true
+			}
+			if in.watched && in.got < room {
+				in.release()
+				return false
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return in.err
 }
 
 // tryRead reads what is there, and returns false when nothing is.

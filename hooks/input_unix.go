@@ -39,3 +39,17 @@ func readFD(fd uintptr, b []byte) (n int, again bool, err error) {
 	}
 	return max(n, 0), false, err
 }
+
+// writeFD writes to a descriptor that does not block; n is less than b has when it takes no more.
+func writeFD(fd uintptr, b []byte) (n int, err error) {
+	for {
+		n, err = syscall.Write(int(fd), b)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if errors.Is(err, syscall.EAGAIN) {
+		return 0, nil
+	}
+	return max(n, 0), err
+}

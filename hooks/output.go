@@ -1,11 +1,14 @@
 package hooks
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"kith/broker"
 )
@@ -29,15 +32,18 @@ const (
 	flushStopped              // the connection ends
 )
 
-// output is the writing side of a connection. Packets of the session are pulled and encoded by a flusher, a goroutine that
-// Wake starts when there is something and that ends when there is nothing; an idle connection has none. What the engine writes goes
+// output is the writing side of a connection. Packets of the session are pulled and encoded by a flusher, which
+// Wake asks for when there is something; an idle connection has no goroutine for it. What the engine writes goes
 // to direct, and out before what the session returned later.
 type output struct {
-	state atomic.Int32
-	turn  sync.Mutex // held by who writes to the connection
+	state  atomic.Int32
+	turn   sync.Mutex // held by who writes to the connection; guards rest and broken
+	rest   []byte     // of a write that the socket did not take whole
+	broken bool       // a write failed
 
-	mu     sync.Mutex // guards direct
+	mu     sync.Mutex // guards direct and pongs
 	direct []byte
+	pongs  int       // PINGRESP to be sent
 	room   sync.Cond // signalled when direct or answers of the session have been taken, or the connection ends
 }
 
@@ -56,6 +62,9 @@ func (o *output) take(b []byte) []byte {
 		b = append(b, o.direct...)
 		o.direct = nil
 	}
+	for ; o.pongs > 0; o.pongs-- {
+		b = append(b, packets.Pingresp<<4, 0)
+	}
 	o.room.Broadcast()
 	return b
 }
@@ -66,7 +75,7 @@ func (c *conn) Wake() {
 		switch state := c.out.state.Load(); state {
 		case flushIdle:
 			if c.out.state.CompareAndSwap(state, flushRunning) {
-				go c.flush()
+				c.srv.flushers.add(c)
 				return
 			}
 		case flushRunning:
@@ -82,7 +91,7 @@ func (c *conn) Wake() {
 // startOutput lets go what was held until CONNACK, and CONNACK first.
 func (c *conn) startOutput() {
 	if c.out.state.CompareAndSwap(flushHeld, flushRunning) {
-		go c.flush()
+		c.srv.flushers.add(c)
 	}
 }
 
@@ -94,30 +103,107 @@ func (c *conn) stopOutput() {
 	c.out.mu.Unlock()
 }
 
+// visit writes what there is as far as the socket takes it at once, and reports whether to come again. What may take longer,
+// a full socket or a read of the store, goes to a goroutine of its own.
+func (c *conn) visit(s *scratch) (again bool) {
+	defer c.barrier("write")
+	if c.in.raw == nil || c.session.Behind() || !c.out.turn.TryLock() {
+		go c.flush()
+		return false
+	}
+	defer c.out.turn.Unlock()
+	c.out.state.CompareAndSwap(flushAgain, flushRunning)
+	if c.pull(s) {
+		n, err := s.send(c.in.raw, s.buf)
+		c.srv.count.bytesOut.Add(uint64(n)) //nolint:gosec // not negative
+		switch {
+		case err != nil:
+			c.out.broken = true
+			c.abort()
+			return false
+		case n < len(s.buf):
+			c.out.rest = bytes.Clone(s.buf[n:])
+			go c.flush()
+			return false
+		}
+		c.session.Written()
+	}
+	if len(s.buf) < writeSize && c.out.state.CompareAndSwap(flushRunning, flushIdle) {
+		return false
+	}
+	return c.out.state.Load() != flushStopped
+}
+
 // flush writes until there is nothing left. The connection's end waits for it by taking turn.
 func (c *conn) flush() {
 	c.out.turn.Lock()
 	defer c.out.turn.Unlock()
 	defer c.barrier("write")
 	s, _ := scratches.Get().(*scratch)
+	defer putScratch(s)
+	rest := c.out.rest
+	c.out.rest = nil
+	if rest != nil && !c.write(rest) {
+		return
+	}
 	for {
 		c.out.state.CompareAndSwap(flushAgain, flushRunning)
 		for c.pull(s) {
-			if err := c.writeAll(s.buf); err != nil {
-				c.stopOutput()
-				_ = c.nc.Close() // the reader sees it and ends the session
+			if !c.write(s.buf) {
 				return
 			}
-			c.session.Written()
 		}
 		if c.ping.Swap(false) {
 			c.sendPing()
 		}
+		c.disarmWrite()
 		if c.out.state.CompareAndSwap(flushRunning, flushIdle) || c.out.state.Load() == flushStopped {
-			break
+			return
 		}
 	}
-	putScratch(s)
+}
+
+// write writes b, and reports whether the connection goes on. The turn is held.
+func (c *conn) write(b []byte) bool {
+	if err := c.writeAll(b); err != nil {
+		c.out.broken = true
+		c.abort()
+		return false
+	}
+	c.session.Written()
+	return true
+}
+
+var pingresp = []byte{packets.Pingresp << 4, 0}
+
+// pong answers the PINGREQs of a read [MQTT-3.12.4-1]: at once where nothing else is being written, since an idle connection does
+// nothing else. Its goroutine keeps its stack, so that is no place for the engine or for an allocation.
+func (c *conn) pong(fd uintptr) {
+	pings := c.pings
+	c.pings = 0
+	if pings > 1 || fd == noFD || !c.out.state.CompareAndSwap(flushIdle, flushRunning) {
+		c.out.mu.Lock()
+		c.out.pongs += pings
+		c.out.mu.Unlock()
+		c.Wake()
+		return
+	}
+	c.out.turn.Lock() // who wrote last is about to let it go
+	n, err := writeFD(fd, pingresp)
+	if n < len(pingresp) {
+		c.out.rest = pingresp[n:]
+	}
+	c.out.broken = err != nil
+	c.out.turn.Unlock()
+	c.srv.count.bytesOut.Add(uint64(n)) //nolint:gosec // not negative
+	switch {
+	case err != nil:
+		c.abort()
+	case n < len(pingresp):
+		go c.flush()
+	case !c.out.state.CompareAndSwap(flushRunning, flushIdle):
+		c.srv.flushers.add(c)
+	}
 }
 
 func putScratch(s *scratch) {
@@ -190,11 +276,21 @@ func (c *conn) armWrite() {
 	}
 }
 
+// disarmWrite takes the write deadline away, which would stop a write that does not wait.
+func (c *conn) disarmWrite() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.in.raw != nil && !c.closing && !c.writeUntil.IsZero() {
+		c.writeUntil = time.Time{}
+		_ = c.nc.SetWriteDeadline(time.Time{})
+	}
+}
+
 // waitRoom holds the reader back while the client does not take what it asked for.
 func (c *conn) waitRoom() {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	for (len(c.out.direct) > directLimit || c.session.Backlog() > readyLimit) && c.out.state.Load() != flushStopped {
+	for (len(c.out.direct)+2*c.out.pongs > directLimit || c.session.Backlog() > readyLimit) && c.out.state.Load() != flushStopped {
 		c.out.room.Wait()
 	}
 }

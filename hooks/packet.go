@@ -67,9 +67,7 @@ func (c *conn) packet(first byte, body []byte, p *broker.Publish) *end {
 		if len(body) != 0 {
 			return c.cut(faultMalformed)
 		}
-		// The engine would do the same over a stack of copied packets, which every idle connection's goroutine then keeps.
-		c.out.write([]byte{packets.Pingresp << 4, 0}) // [MQTT-3.12.4-1]
-		c.Wake()
+		c.pings++
 	case packets.Auth:
 		return c.cut(faultAuth) // none was announced in CONNECT [MQTT-4.12.0-7]
 	case packets.Disconnect:

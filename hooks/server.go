@@ -61,6 +61,7 @@ type session interface {
 	Rejected(tag uint16)
 	Received(tag uint16)
 	Next(out []broker.Out) []broker.Out
+	Behind() bool
 	Backlog() int
 	Written()
 	Subscribe(ctx context.Context, subs []broker.Subscription, proof *broker.WatchProof) ([]*broker.Error, []bool)
@@ -87,6 +88,10 @@ type Server struct {
 	auth   *authHook
 	topics *topicRouter
 	count  counters
+
+	flushers flushers
+	hangups  hangups
+
 	lastID atomic.Uint64
 
 	mu        sync.Mutex
@@ -133,6 +138,7 @@ func newServer(o Options) (*Server, error) {
 		return nil, fmt.Errorf("mqtt engine: %w", err)
 	}
 	s.topics = newTopicRouter(s.engine.Topics)
+	s.flushers.init()
 	return s, nil
 }
 
@@ -190,11 +196,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
+		s.hangups.close()
+		s.flushers.close()
 		return nil
 	case <-ctx.Done():
 	}
 	for _, c := range open {
-		_ = c.nc.Close()
+		c.abort()
 	}
 	return fmt.Errorf("mqtt connections were still open: %w", ctx.Err())
 }
