@@ -18,7 +18,7 @@
 // One goroutine, the committer, is the only writer. It takes all batches that wait (up to a bound: callers of Commit wait
 // beyond it), gives ids and numbers, resolves once keys and conditions in that order, and applies all as one group. Another,
 // the finisher, waits for the group's sync and calls the Done functions in order. While one group is synced the next
-// are put together, three at most in flight.
+// is put together; it waits for the sync unless it is large. Three are at most in flight.
 //
 // # Keys
 //

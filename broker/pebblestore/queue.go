@@ -6,11 +6,14 @@ import (
 	"kith/broker"
 )
 
-// A group is at most what the queue holds. Small groups keep the disk and the processor busy at once: the next is put
-// together while one is synced, instead of all publishers waiting for one sync after the other.
+// A group is at most what the queue holds. While one is synced the next gathers. Once that is large it is written and
+// joins the other in flight: so the disk and the processor are busy at once, instead of all publishers waiting for one sync after
+// the other. A small one waits for the sync: it would cost a write, a sync and three switches of goroutines for a few messages.
 const (
 	queueCount = 1024
 	queueBytes = 4 << 20
+	largeCount = queueCount / 16
+	largeBytes = queueBytes / 16
 	inFlight   = 3
 )
 
@@ -34,6 +37,8 @@ type queue struct {
 	count  int
 	bytes  int
 	flying int // groups taken and not finished
+	// blocked is how many callers wait for room. A Done function may be one, and so the group in flight not end before there is some.
+	blocked int
 	// telling is set while Done functions run. They may call Commit, and the committer may be waiting for them to return:
 	// then Commit must not wait for the committer.
 	telling bool
@@ -49,7 +54,10 @@ func (q *queue) put(it item, count, bytes int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for it.batch != nil && !q.closed && q.full(count, bytes) && (!q.telling || q.flying < inFlight) {
+		q.blocked++
+		q.work.Signal()
 		q.space.Wait()
+		q.blocked--
 	}
 	if q.closed {
 		return false
@@ -57,7 +65,7 @@ func (q *queue) put(it item, count, bytes int) bool {
 	q.items = append(q.items, it)
 	q.count += count
 	q.bytes += bytes
-	if len(q.items) == 1 {
+	if len(q.items) == 1 || q.ripe() {
 		q.work.Signal()
 	}
 	return true
@@ -71,7 +79,7 @@ func (q *queue) full(count, bytes int) bool {
 func (q *queue) take() []item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for (len(q.items) == 0 && !q.closed) || q.flying >= inFlight {
+	for (len(q.items) == 0 && !q.closed) || !q.ripe() {
 		q.work.Wait()
 	}
 	if len(q.items) == 0 {
@@ -83,6 +91,11 @@ func (q *queue) take() []item {
 	q.flying++
 	q.space.Broadcast()
 	return items
+}
+
+// ripe reports whether what is queued should be written now.
+func (q *queue) ripe() bool {
+	return q.flying == 0 || q.flying < inFlight && (q.count >= largeCount || q.bytes >= largeBytes || q.blocked > 0 || q.closed)
 }
 
 // fly takes one more place in flight, for items that are written as more than one group.
