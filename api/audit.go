@@ -155,7 +155,7 @@ func (s *Server) audit(ctx context.Context, o *operation, c *caller, err error) 
 		return
 	}
 	e := broker.AuditEntry{
-		Who: c.operator.name, Operator: c.app == "", Action: o.id, Method: o.method, Path: c.path[:min(len(c.path), maxAuditPath)],
+		Who: c.operator.name, Operator: c.app == "", Action: o.id, Method: o.method, Path: c.path,
 		Target: c.target, RequestID: c.requestID, Status: http.StatusOK,
 	}
 	if !e.Operator {
@@ -173,6 +173,12 @@ func (s *Server) audit(ctx context.Context, o *operation, c *caller, err error) 
 			e.Status, e.Code = p.Status, p.Code
 		}
 	}
+	s.keepAudit(ctx, e)
+}
+
+// keepAudit keeps an entry of the audit log.
+func (s *Server) keepAudit(ctx context.Context, e broker.AuditEntry) {
+	e.Path = e.Path[:min(len(e.Path), maxAuditPath)]
 	// The change is made, whether or not the caller waits for the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 	defer cancel()

@@ -49,12 +49,15 @@ func (r *rates) take(who string, bound broker.RequestsConfig) time.Duration {
 	return wait
 }
 
+// serverOf names the bucket of an app's own servers.
+func serverOf(app broker.AppID) string { return "app " + string(app) }
+
 // within refuses a caller who asks more often than the settings say.
 func (g *guard) within(c *caller) error {
 	who, bound := "operator "+c.operator.name, c.operator.requests
 	if c.app != "" {
 		cfg, _ := g.apps.App(c.app)
-		who, bound = "app "+string(c.app), cfg.Requests
+		who, bound = serverOf(c.app), cfg.Requests
 	}
 	wait := g.rates.take(who, bound)
 	if wait == 0 {

@@ -15,7 +15,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kith/api/legacy"
 	"kith/broker"
 )
 
@@ -96,11 +95,7 @@ func (s *Server) route(o Options) http.Handler {
 	r.Use(s.observe, s.barrier, headers)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { notFound("there is nothing at this path").write(w) })
 	r.MethodNotAllowed(methodNotAllowed(r))
-	r.With(deadline).Mount("/1.1", legacy.New(legacy.Options{
-		Broker: s.broker, Logger: s.log, Now: s.now,
-		Status: func(code broker.Code) int { return problem(code, "").Status },
-		Wait:   s.guard.throttle.refused, Failed: s.guard.throttle.failed,
-	}))
+	r.With(deadline).Mount("/1.1", s.legacy())
 	s.huma = humachi.New(r, humaConfig(o.Version))
 	s.registerMessages()
 	s.registerSend()

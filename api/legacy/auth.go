@@ -4,7 +4,6 @@ import (
 	"crypto/md5" //nolint:gosec // X-LC-Sign is fixed by spec 11
 	"crypto/subtle"
 	"encoding/hex"
-	"math"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -43,9 +42,7 @@ func header(r *http.Request, names ...string) string {
 func (a *calls) authenticate(r *http.Request) (caller, error) {
 	c := caller{addr: edge.ParseAddr(r.RemoteAddr), app: broker.AppID(header(r, "X-LC-Id", "X-AVOSCloud-Application-Id"))}
 	if wait := a.Wait(c.addr); wait > 0 {
-		refused := a.refusalOf(broker.Errorf(broker.RateLimited, "too many failed logins from this address"))
-		refused.retryAfter = int(math.Ceil(wait.Seconds()))
-		return c, refused
+		return c, a.tooMany("too many failed logins from this address", wait)
 	}
 	var ok bool
 	key, sign := header(r, "X-LC-Key", "X-AVOSCloud-Application-Key"), header(r, "X-LC-Sign", "X-AVOSCloud-Request-Sign")

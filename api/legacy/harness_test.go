@@ -37,7 +37,7 @@ type server struct {
 }
 
 // start starts a server whose clock for requests is now; nil: the machine's.
-func start(t testing.TB, now func() time.Time, apps ...broker.AppConfig) *server {
+func start(t testing.TB, now func() time.Time, change ...func(*api.Options, *broker.AppConfig)) *server {
 	t.Helper()
 	store, err := pebblestore.Open(pebblestore.Config{Path: "data"}, pebblestore.Options{FS: vfs.NewMem()})
 	if err != nil {
@@ -46,14 +46,18 @@ func start(t testing.TB, now func() time.Time, apps ...broker.AppConfig) *server
 	published, other := broker.DefaultAppConfig(appID), broker.DefaultAppConfig("other")
 	published.AppKey, published.MasterKey, published.PreviousMasterKey = appKey, masterKey, oldKey
 	other.MasterKey = "other-key" // and no app key
-	b, err := broker.New(broker.Options{Store: store, Node: "kith-1", Apps: append([]broker.AppConfig{published, other}, apps...)})
+	o := api.Options{Now: now}
+	for _, f := range change {
+		f(&o, &published)
+	}
+	b, err := broker.New(broker.Options{Store: store, Node: "kith-1", Apps: []broker.AppConfig{published, other}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
 	go func() { stopped <- b.Run(ctx) }()
-	h := httptest.NewServer(api.New(b, api.Options{Now: now}).Handler())
+	h := httptest.NewServer(api.New(b, o).Handler())
 	t.Cleanup(func() {
 		h.Close()
 		stop()

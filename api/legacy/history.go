@@ -154,6 +154,7 @@ func (a *calls) deleteRecord(c *call) (any, error) {
 	if err != nil {
 		return nil, missing
 	}
+	c.target = id.String()
 	item, found, err := a.Broker.Message(c.Context(), c.app, id)
 	if err != nil {
 		return nil, err

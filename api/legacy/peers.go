@@ -83,6 +83,7 @@ func (a *calls) kick(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.target = string(peer)
 	if _, err := a.Broker.Kick(c.Context(), c.app, peer, ""); err != nil {
 		return nil, err
 	}

@@ -2,8 +2,10 @@ package legacy
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
+	"time"
 
 	"kith/broker"
 )
@@ -52,6 +54,13 @@ func (a *calls) refusalOf(err error) *refusal {
 	if e.Code == broker.Internal {
 		r.retryAfter = busySeconds
 	}
+	return r
+}
+
+// tooMany refuses who must wait.
+func (a *calls) tooMany(text string, wait time.Duration) error {
+	r := a.refusalOf(broker.Errorf(broker.RateLimited, "%s", text))
+	r.retryAfter = int(math.Ceil(wait.Seconds()))
 	return r
 }
 
