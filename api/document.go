@@ -27,6 +27,7 @@ func humaConfig(version string) huma.Config {
 			Tags: []*huma.Tag{
 				{Name: "messages", Description: "History and sending."},
 				{Name: "peers", Description: "Presence, devices and offline queues."},
+				{Name: "moving", Description: "Export and import."},
 				{Name: "groups", Description: "Named sets of peers."},
 				{Name: "bans", Description: "Who is kept out."},
 				{Name: "signatures", Description: "Proofs for clients."},

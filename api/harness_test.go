@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,7 +42,22 @@ type server struct {
 // faultyStore is the store, until it is told to be away.
 type faultyStore struct {
 	broker.Store
-	away error
+	away    error
+	reads   atomic.Int64
+	failing atomic.Bool
+}
+
+// failReads makes all reads of logs fail behind the first n.
+func (s *faultyStore) failReads(n int64) {
+	s.reads.Store(n)
+	s.failing.Store(true)
+}
+
+func (s *faultyStore) Read(ctx context.Context, log broker.LogID, r broker.Range) ([]broker.Entry, error) {
+	if s.failing.Load() && s.reads.Add(-1) < 0 {
+		return nil, errors.New("the disk is gone")
+	}
+	return s.Store.Read(ctx, log, r)
 }
 
 func (s *faultyStore) Ping(ctx context.Context) error {
@@ -230,6 +247,7 @@ type message struct {
 	ContentType  string   `json:"content_type"`
 	ReceiptAt    int64    `json:"receipt_at"`
 	FromIP       string   `json:"from_ip"`
+	Original     string   `json:"original_id"`
 }
 
 // device is a connected client of the broker that reads nothing of what it is sent.

@@ -20,6 +20,7 @@ type Message struct {
 	ContentType  string                `json:"content_type,omitempty" doc:"As the sender said it." example:"text/plain"`
 	ReceiptAt    int64                 `json:"receipt_at,omitempty" doc:"When the receiver had it, if a receipt was asked for; Unix milliseconds." example:"1416290728120"`
 	FromIP       string                `json:"from_ip,omitempty" doc:"The address it was sent from." example:"192.0.2.7"`
+	Original     string                `json:"original_id,omitempty" doc:"Its id where it came from, if it was imported." example:"vdkGm4dtRNmhQ5gqUTFBiA"`
 }
 
 func messagesOf(items []broker.HistoryItem) []Message {

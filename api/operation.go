@@ -29,6 +29,8 @@ type operation struct {
 	routine          bool          // what an app's own servers do all day: an audit log of it would be a second history
 	body             int64         // bytes; 0: maxBody
 	request, answer  any           // examples
+	long             bool          // bounds its time itself
+	records          bool          // its body is records, read as they come
 	stream           string        // the media type of an answer that goes on as long as the caller wants; its example is answer
 }
 
@@ -51,13 +53,19 @@ func register[I, O any](s *Server, o operation, do func(context.Context, *I) (*O
 		MaxBodyBytes: o.body + 1, // huma refuses the last byte too
 		Middlewares:  huma.Middlewares{s.admit(&o), s.shed(o.method), strictQuery},
 	}
-	if o.stream == "" {
+	if o.stream == "" && !o.long {
 		op.Middlewares = append(huma.Middlewares{operationDeadline}, op.Middlewares...)
 	}
 	if o.role == "" {
 		op.Description += "\n\nOpen to anybody."
 	} else {
 		op.Description += fmt.Sprintf("\n\nOperators need the role %s.", o.role)
+	}
+	if o.records {
+		op.RequestBody = &huma.RequestBody{
+			Description: "Records, one a line, or an array of them.",
+			Content:     map[string]*huma.MediaType{ndjson: {Schema: &huma.Schema{Type: huma.TypeString}, Example: exportExample}},
+		}
 	}
 	if o.request != nil {
 		op.RequestBody = &huma.RequestBody{

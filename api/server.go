@@ -33,15 +33,16 @@ type Options struct {
 
 // Server answers HTTP for one broker.
 type Server struct {
-	broker  *broker.Broker
-	version string
-	log     *slog.Logger
-	now     func() time.Time
-	tls     *tls.Config
-	spare   func() error // why nothing more can be taken on now
-	guard   *guard
-	ready   readiness
-	streams *streams
+	broker    *broker.Broker
+	version   string
+	log       *slog.Logger
+	now       func() time.Time
+	tls       *tls.Config
+	spare     func() error // why nothing more can be taken on now
+	guard     *guard
+	ready     readiness
+	streams   *streams
+	transfers *transfers
 
 	auditAge time.Duration
 	huma     huma.API
@@ -69,17 +70,18 @@ func New(b *broker.Broker, o Options) *Server {
 	}
 	useProblems()
 	s := &Server{
-		broker:   b,
-		version:  o.Version,
-		log:      o.Logger,
-		now:      o.Now,
-		tls:      o.TLS,
-		spare:    o.Overloaded,
-		guard:    newGuard(b, o.Config.Operators, o.Now),
-		ready:    readiness{ask: b.Ready, now: o.Now, log: o.Logger},
-		streams:  newStreams(),
-		auditAge: o.Config.Audit.Age,
-		requests: newRequestMetric(),
+		broker:    b,
+		version:   o.Version,
+		log:       o.Logger,
+		now:       o.Now,
+		tls:       o.TLS,
+		spare:     o.Overloaded,
+		guard:     newGuard(b, o.Config.Operators, o.Now),
+		ready:     readiness{ask: b.Ready, now: o.Now, log: o.Logger},
+		streams:   newStreams(),
+		transfers: newTransfers(),
+		auditAge:  o.Config.Audit.Age,
+		requests:  newRequestMetric(),
 	}
 	s.handler = s.route(o)
 	return s
@@ -100,6 +102,8 @@ func (s *Server) route(o Options) http.Handler {
 	s.registerMessages()
 	s.registerSend()
 	s.registerLive()
+	s.registerExport()
+	s.registerImport()
 	s.registerPeers()
 	s.registerQueue()
 	s.registerSessions()

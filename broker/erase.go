@@ -156,7 +156,17 @@ func (e *erasure) leaveGroups(ctx context.Context) error {
 
 // deleteMessages removes what the peer sent. That it waits for others does not matter: what is gone is passed over.
 func (e *erasure) deleteMessages(ctx context.Context) error {
-	b, sent := e.b, LogID{LogSent, e.app.id, string(e.peer)}
+	for _, kind := range []LogKind{LogSent, LogPastSent} {
+		if err := e.deleteSent(ctx, LogID{kind, e.app.id, string(e.peer)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteSent removes the messages of one log.
+func (e *erasure) deleteSent(ctx context.Context, sent LogID) error {
+	b := e.b
 	for r := (Range{Limit: erasePage}); ; {
 		entries, err := b.store.Read(ctx, sent, r)
 		if err != nil || len(entries) == 0 {
@@ -204,7 +214,10 @@ func (e *erasure) deleteState(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	batch := &Batch{Deletes: []Delete{{App: app, Log: LogID{LogSent, app, owner}}, {App: app, Log: logs[0]}, {App: app, Log: logs[1]}}}
+	batch := &Batch{}
+	for _, kind := range []LogKind{LogSent, LogInbox, LogEvents, LogPastSent, LogPastReceived} {
+		batch.Deletes = append(batch.Deletes, Delete{App: app, Log: LogID{kind, app, owner}})
+	}
 	remove := func(r Record) {
 		if r.Key != cursorKey(app, e.peer, "", logs[0]) && r.Key != cursorKey(app, e.peer, "", logs[1]) {
 			batch.Writes = append(batch.Writes, Write{Key: r.Key})

@@ -117,13 +117,15 @@ func (b *Broker) forgotten(app AppID) MessageID {
 func historyLogs(app AppID, q *HistoryQuery) []LogID {
 	switch {
 	case q.Conversation != "":
-		return []LogID{{LogConversation, app, string(q.Conversation)}}
+		owner := string(q.Conversation)
+		return []LogID{{LogConversation, app, owner}, {LogPastConversation, app, owner}}
 	case q.From != "":
-		return []LogID{{LogSent, app, string(q.From)}}
+		return []LogID{{LogSent, app, string(q.From)}, {LogPastSent, app, string(q.From)}}
 	case q.Peer != "":
-		return []LogID{{LogSent, app, string(q.Peer)}, {LogInbox, app, string(q.Peer)}}
+		owner := string(q.Peer)
+		return []LogID{{LogSent, app, owner}, {LogInbox, app, owner}, {LogPastSent, app, owner}, {LogPastReceived, app, owner}}
 	default:
-		return []LogID{{LogApp, app, ""}}
+		return []LogID{{LogApp, app, ""}, {LogPast, app, ""}}
 	}
 }
 
@@ -185,7 +187,7 @@ func (b *Broker) historyItems(ctx context.Context, app AppID, messages []*Messag
 func historyItem(m *Message) HistoryItem {
 	it := HistoryItem{
 		ID: m.ID, Conversation: m.Conversation, From: m.From, Group: m.Group,
-		TS: m.ID.Time(), ContentType: m.Props.ContentType, FromIP: m.FromIP,
+		TS: m.ID.Time(), ContentType: m.Props.ContentType, FromIP: m.FromIP, Original: m.Original,
 	}
 	if m.Group == "" {
 		it.To = m.To

@@ -185,14 +185,11 @@ func (b *Broker) change(ctx context.Context, k groupKey, g *groupRecord, raw []b
 }
 
 func (b *Broker) changeBatch(k groupKey, by actor, peers []PeerID, join bool) *Batch {
-	notice, one := membersJoined, "joined"
+	one := "joined"
 	if !join {
-		notice, one = membersLeft, "left"
+		one = "left"
 	}
-	batch := &Batch{Appends: []Append{{App: k.app, Message: &Message{
-		App: k.app, Kind: KindMembership, Group: k.group, Conversation: ConversationID(k.group), From: by.peer, QoS: 1,
-		Payload: mustJSON(membershipChange{notice, k.group, peers, by.peer}),
-	}}}}
+	batch := &Batch{Appends: []Append{changeAppend(k, by, peers, join)}}
 	now := b.now().UnixMilli()
 	for _, p := range peers {
 		except := DeviceID("")
@@ -210,6 +207,18 @@ func (b *Broker) changeBatch(k groupKey, by actor, peers []PeerID, join bool) *B
 		batch.Writes = append(batch.Writes, member, membership)
 	}
 	return batch
+}
+
+// changeAppend is a change's entry in the group's log.
+func changeAppend(k groupKey, by actor, peers []PeerID, join bool) Append {
+	notice := membersJoined
+	if !join {
+		notice = membersLeft
+	}
+	return Append{App: k.app, Message: &Message{
+		App: k.app, Kind: KindMembership, Group: k.group, Conversation: ConversationID(k.group), From: by.peer, QoS: 1,
+		Payload: mustJSON(membershipChange{notice, k.group, peers, by.peer}),
+	}}
 }
 
 // commitChange commits a change and waits. Sessions enter or quit the group before any later message of it is delivered.

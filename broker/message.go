@@ -36,6 +36,7 @@ type Message struct {
 	Transient    bool
 	NoSync       bool   // not for the sender's own devices, unless the sender is a receiver
 	FromIP       string // empty when unknown
+	Original     string // its id where it came from, for what was imported
 	openGroup    bool
 	shared       atomic.Pointer[sharedForms]
 	one          [1]PeerID // what To refers to for the usual single receiver
@@ -87,6 +88,7 @@ const (
 	flagMembership
 	flagQoS2
 	flagNoSync
+	flagOriginal
 )
 
 var errStoredMessage = errors.New("stored message does not parse")
@@ -116,6 +118,9 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 	if m.NoSync {
 		flags |= flagNoSync
 	}
+	if m.Original != "" {
+		flags |= flagOriginal
+	}
 	b = append(b, messageVersion, flags)
 	b = appendField(b, string(m.From))
 	b = appendField(b, string(m.Device))
@@ -138,6 +143,9 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 			b = appendField(b, m.Props.User[i].Name)
 			b = appendField(b, m.Props.User[i].Value)
 		}
+	}
+	if m.Original != "" {
+		b = appendField(b, m.Original)
 	}
 	return appendField(b, m.Payload), nil
 }
@@ -185,6 +193,10 @@ func (m *Message) UnmarshalBinary(b []byte) error {
 		for range r.count() {
 			m.Props.User = append(m.Props.User, UserProperty{r.text(), r.text()})
 		}
+	}
+	m.Original = ""
+	if flags&flagOriginal != 0 {
+		m.Original = r.text()
 	}
 	m.Payload = slices.Clone(r.bytes())
 	if r.bad || len(r.b) != 0 {

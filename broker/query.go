@@ -13,6 +13,7 @@ type HistoryItem struct {
 	ContentType  string         `json:"content_type,omitempty"`
 	ReceiptAt    int64          `json:"receipt_at,omitempty"`
 	FromIP       string         `json:"from_ip,omitempty"`
+	Original     string         `json:"original_id,omitempty"` // of what was imported: its id where it came from
 }
 
 // HistoryQuery selects messages of an app. At most one of Conversation, From, Peer is set; none: the whole app.

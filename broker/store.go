@@ -12,6 +12,9 @@ import (
 // members takes no number of its own.
 // A record is a small value under a key, with an optional expiry, changed by compare-and-set.
 //
+// Beside the logs that grow at their end there are past logs, for what came from elsewhere with an id of its own: an entry finds its place
+// by its id, has no number, and is in history alone. Nothing is delivered from them.
+//
 // Everything that changes goes through Commit, in order. Every read sees all batches whose Done was called before it
 // began. Reads honour their context; all methods are safe for concurrent use.
 type Store interface {
@@ -29,7 +32,7 @@ type Store interface {
 	// Read returns at most r.Limit entries of a log.
 	Read(ctx context.Context, log LogID, r Range) ([]Entry, error)
 
-	// Messages returns the messages with these ids, in the order asked, nil for one that is gone.
+	// Messages returns the messages with these ids, of the past too, in the order asked, nil for one that is gone.
 	Messages(ctx context.Context, app AppID, ids []MessageID) ([]*Message, error)
 
 	// Get returns the values under keys, in the order asked, nil for one that is absent or has expired.
@@ -65,7 +68,21 @@ const (
 	LogInbox LogKind = 'i'
 	// LogEvents is the events that wait for a peer, owner the peer id. Its entries hold their payload.
 	LogEvents LogKind = 'e'
+
+	// LogPast is the messages of an app that came from elsewhere, owner "". It holds their bodies.
+	LogPast LogKind = 'M'
+	// LogPastConversation is a conversation's part of them, owner the conversation id.
+	LogPastConversation LogKind = 'C'
+	// LogPastSent is what a peer sent of them, owner the peer id.
+	LogPastSent LogKind = 'S'
+	// LogPastReceived is what it received directly, owner the peer id.
+	LogPastReceived LogKind = 'I'
 )
+
+// IsPast reports whether entries of such a log find their place by their id, and have no number.
+func (k LogKind) IsPast() bool {
+	return k == LogPast || k == LogPastConversation || k == LogPastSent || k == LogPastReceived
+}
 
 // LogID names a log.
 type LogID struct {
@@ -117,6 +134,10 @@ type Append struct {
 	// appended, Duplicate is set and ID is the id of the first. Else the key is set with this id, until OnceExpires.
 	Once        Key
 	OnceExpires int64 // Unix milliseconds; 0: never
+	// Past puts Message, under the id that it has, into the past logs of its app, its conversation, its sender and its receivers. Of
+	// the other fields only App is then looked at. Where that id is in the past already its message stays as it is and Duplicate is
+	// set; a log of references that lacks it may get it. A read may see it a moment before it is durable.
+	Past bool
 	// Require, when its Space is set, refuses the append unless that key holds a value: nothing is appended and Refused is set.
 	Require Key
 
@@ -129,6 +150,17 @@ type Append struct {
 	// missed nothing, no change of members either.
 	Previous MessageID
 	InboxN   []uint64 // the numbers in Inboxes, in their order
+}
+
+// ErrPast says that an append to the past is not one: it needs a message of a peer, with an id.
+var ErrPast = errors.New("what goes into the past is a message with an id")
+
+// CheckPast returns ErrPast unless a, whose Past is set, can be done.
+func (a *Append) CheckPast() error {
+	if m := a.Message; m == nil || m.ID.IsZero() || m.Kind != KindMessage {
+		return ErrPast
+	}
+	return nil
 }
 
 // Key names a record. An engine keeps the records of one owner together.
@@ -199,7 +231,7 @@ type Write struct {
 // Delete removes messages from history, or a whole log.
 type Delete struct {
 	App AppID
-	// Message, when not zero, is removed from its app's log; other logs' references to it are passed over from then on.
+	// Message, when not zero, is removed from its app's log, or its past; other logs' references to it are passed over from then on.
 	Message MessageID
 	// Log, when Message is zero, is emptied; its numbers go on from where they were.
 	Log LogID

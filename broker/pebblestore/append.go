@@ -11,6 +11,9 @@ import (
 // append is in all its logs or in none.
 func (g *group) append(a *broker.Append) error {
 	a.ID, a.Duplicate, a.Refused, a.N, a.Previous, a.InboxN = broker.MessageID{}, false, false, 0, broker.MessageID{}, nil
+	if a.Past {
+		return g.appendPast(a)
+	}
 	if a.Once.Space != 0 {
 		once, err := g.record(a.Once)
 		if err != nil {

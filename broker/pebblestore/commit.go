@@ -51,6 +51,16 @@ func checkAppend(a *broker.Append) error {
 			return err
 		}
 	}
+	if a.Past {
+		if err := a.CheckPast(); err != nil {
+			return err
+		}
+		for _, peer := range a.Message.To {
+			if err := checkNames("", string(peer)); err != nil {
+				return err
+			}
+		}
+	}
 	if a.Message == nil {
 		return checkNames(a.App, string(a.EventPeer))
 	}

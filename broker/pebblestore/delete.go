@@ -37,8 +37,11 @@ func (g *group) delete(d *broker.Delete) error {
 	return nil
 }
 
-// deleteMessage takes a message out of its block. Several of one group may be in the same block.
+// deleteMessage takes a message out of its block, and out of the past. Several of one group may be in the same block.
 func (g *group) deleteMessage(app broker.AppID, id broker.MessageID) error {
+	if err := g.deletePast(app, id); err != nil {
+		return err
+	}
 	if g.emptied[app] {
 		return nil
 	}
@@ -99,7 +102,7 @@ func (g *group) deleteLog(log broker.LogID) error {
 		if h, err = g.head(log); err != nil {
 			return err
 		}
-	case broker.LogSent:
+	case broker.LogSent, broker.LogPast, broker.LogPastConversation, broker.LogPastSent, broker.LogPastReceived:
 	default:
 		return fmt.Errorf("no log of kind %q", log.Kind)
 	}

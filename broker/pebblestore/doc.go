@@ -30,6 +30,9 @@
 //	'c' conversation, 's' sent, 'i' inbox:
 //	kind app 0 owner 0 firstID           a run: the first number (0: no numbers), then ids and kinds, about 1–3 bytes each
 //	'e' app 0 peer 0 ID                  one event: flag, number, payload
+//	'M' app 0 0 ID                       one message that came from elsewhere; finding it by its id is one look-up more
+//	'C' conversation, 'S' sent, 'I' received:
+//	kind app 0 owner 0 ID                a reference to it: nothing
 //	'r' space app 0 owner 0 name         a record: expiry, value
 //	'x' bucket 'r' space app 0 …         the expiry index: nothing; a bucket is 65.5 s
 //	'z' "last", "format"                 the greatest id given; the version of this layout

@@ -36,6 +36,7 @@ type group struct {
 	changed []*record
 	cut     map[string][]byte // blocks that lost a message: key to what is left, nil for nothing
 	emptied map[broker.AppID]bool
+	past    map[string]bool // keys of the past that the group wrote (true) or removed
 
 	it      *pebble.Iterator
 	key     []byte
@@ -50,6 +51,7 @@ func newGroup(s *Store) *group {
 		records: map[broker.Key]*record{},
 		cut:     map[string][]byte{},
 		emptied: map[broker.AppID]bool{},
+		past:    map[string]bool{},
 	}
 }
 
@@ -127,6 +129,7 @@ func (g *group) reset() {
 	g.changed = g.changed[:0]
 	clear(g.cut)
 	clear(g.emptied)
+	clear(g.past)
 	g.numbers = nil
 	g.s.heads.age()
 }

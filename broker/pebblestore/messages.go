@@ -45,12 +45,16 @@ func (s *Store) messages(ctx context.Context, app broker.AppID, ids []broker.Mes
 		if i%64 == 63 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if clockOf(id) > visible {
-			continue
+		var body []byte
+		if clockOf(id) <= visible {
+			if body, err = r.find(id); err != nil {
+				return nil, err
+			}
 		}
-		body, err := r.find(id)
-		if err != nil {
-			return nil, err
+		if body == nil {
+			if body, err = s.pastBody(app, id); err != nil {
+				return nil, err
+			}
 		}
 		if body == nil {
 			continue

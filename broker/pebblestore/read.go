@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -45,7 +46,7 @@ func (s *Store) Read(ctx context.Context, log broker.LogID, r broker.Range) ([]b
 
 func (s *Store) read(ctx context.Context, log broker.LogID, r broker.Range) (entries []broker.Entry, err error) {
 	prefix := appendLogPrefix(make([]byte, 0, logPrefixLen(log)+idSize+1), log)
-	visible := s.visible.Load()
+	visible := s.visibleIn(log.Kind)
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: bytes.Clone(prefix), UpperBound: prefixEnd(prefix)})
 	if err != nil {
 		return nil, err
@@ -94,6 +95,14 @@ func (s *Store) read(ctx context.Context, log broker.LogID, r broker.Range) (ent
 	return entries, it.Error()
 }
 
+// visibleIn is the clock of the newest id that a log of this kind shows. What came from elsewhere is there under the ids that it has.
+func (s *Store) visibleIn(kind broker.LogKind) uint64 {
+	if kind.IsPast() {
+		return math.MaxUint64
+	}
+	return s.visible.Load()
+}
+
 // seekForward finds the run that holds the first entry behind after, or the one before it: a run's key is its first id.
 func seekForward(it *pebble.Iterator, prefix []byte, after broker.MessageID) bool {
 	if after.IsZero() {
@@ -117,6 +126,8 @@ func appendEntries(dst []broker.Entry, kind broker.LogKind, id broker.MessageID,
 	switch kind {
 	case broker.LogApp:
 		return appendBlockPlaces(dst, id, value)
+	case broker.LogPast, broker.LogPastConversation, broker.LogPastSent, broker.LogPastReceived:
+		return append(dst, broker.Entry{ID: id}), nil
 	case broker.LogEvents:
 		n, payload, err := splitEvent(value)
 		if err == nil && value[0] == eventHere {
@@ -145,7 +156,6 @@ func (s *Store) Last(ctx context.Context, logs []broker.LogID) ([]broker.Entry, 
 }
 
 func (s *Store) lasts(ctx context.Context, logs []broker.LogID) (entries []broker.Entry, err error) {
-	visible := s.visible.Load()
 	it, err := s.db.NewIter(nil)
 	if err != nil {
 		return nil, err
@@ -174,7 +184,7 @@ func (s *Store) lasts(ctx context.Context, logs []broker.LogID) (entries []broke
 				return nil, err
 			}
 			for j := len(part) - 1; j >= 0 && !found; j-- {
-				if found = clockOf(part[j].ID) <= visible; found {
+				if found = clockOf(part[j].ID) <= s.visibleIn(log.Kind); found {
 					entries[i] = part[j]
 					entries[i].Value = bytes.Clone(part[j].Value)
 				}

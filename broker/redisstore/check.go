@@ -45,7 +45,7 @@ func isLog(k broker.LogKind) bool {
 	case broker.LogApp, broker.LogConversation, broker.LogSent, broker.LogInbox, broker.LogEvents:
 		return true
 	}
-	return false
+	return k.IsPast()
 }
 
 // maxInboxes is far more than a message has receivers (spec 6).
@@ -63,6 +63,16 @@ func checkAppend(a *broker.Append) error {
 	if a.Require.Space != 0 {
 		if err := checkNames(a.Require.App, a.Require.Owner); err != nil {
 			return err
+		}
+	}
+	if a.Past {
+		if err := a.CheckPast(); err != nil {
+			return err
+		}
+		for _, peer := range a.Message.To {
+			if err := checkNames("", string(peer)); err != nil {
+				return err
+			}
 		}
 	}
 	if a.Message == nil {

@@ -11,10 +11,11 @@ import (
 // deleteCalls are the commands of one delete.
 func (s *Store) deleteCalls(ctx context.Context, d *broker.Delete) []redis.Cmder {
 	if !d.Message.IsZero() {
-		if shardOf(d.Message) >= len(s.keys.prefixes) {
-			return nil // no id of this store
+		cmds := s.removePastCalls(ctx, d.App, d.Message)
+		if shardOf(d.Message) < len(s.keys.prefixes) { // else no id of this store
+			cmds = append(cmds, s.removeCall(ctx, d.App, d.Message))
 		}
-		return []redis.Cmder{s.removeCall(ctx, d.App, d.Message)}
+		return cmds
 	}
 	log := d.Log
 	if log.Kind == broker.LogApp {
@@ -24,9 +25,16 @@ func (s *Store) deleteCalls(ctx context.Context, d *broker.Delete) []redis.Cmder
 		}
 		return cmds
 	}
+	if log.Kind == broker.LogPast {
+		var cmds []redis.Cmder
+		for i := range s.keys.prefixes {
+			cmds = append(cmds, redis.NewIntCmd(ctx, "unlink", s.keys.past(i, log.App), s.keys.pastBodies(i, log.App)))
+		}
+		return cmds
+	}
 	shard := s.keys.shard(log.App, log.Owner)
 	key := s.keys.log(shard, log.Kind, log.App, log.Owner)
-	if log.Kind == broker.LogSent {
+	if log.Kind == broker.LogSent || log.Kind.IsPast() {
 		return []redis.Cmder{redis.NewIntCmd(ctx, "unlink", key)}
 	}
 	return []redis.Cmder{call(ctx, emptyScript, []string{key})}

@@ -40,6 +40,7 @@
 //	order    in its home shard (the group's, or the first receiver's) the message gets its id and is stored, with the entries
 //	         of the logs there. The records of the batch are written
 //	refer    inboxes in other shards get their references
+//	past     messages that came from elsewhere, with ids of their own: their bodies in the shard of a hash of the id, then the rest
 //	end      the conversation's, where that has no numbers, and the sender's log; deletes; writes with a place
 //	settle   once keys are told that nothing is left to do
 //
@@ -75,6 +76,10 @@
 //	P:s:app:peer                  list    until deleted               13 bytes a message sent
 //	P:i:app:peer                  list    Options.InboxKeep           19 bytes a reference
 //	P:e:app:peer                  list    Append.Keep                 19 bytes and the payload
+//	P:B:app                       hash    until deleted               by id, bodies that came from elsewhere
+//	P:M:app                       zset    until deleted               13 bytes for each of them
+//	P:C:app:conversation          zset    until deleted               13 bytes for each of the conversation's; so P:S of a sender,
+//	                                                                  P:I of a receiver
 //	P:r:space:app:owner NUL name  string  until removed, or expired   the value. About 60 bytes, the key and the value
 //	P:l:space:app                 zset    with its records            owner NUL name of each record, for List; not of the spaces
 //	                                                                  'o' and 'r', which are asked for by name alone
@@ -82,7 +87,7 @@
 //
 // An entry is the id, a byte of kind, the number in 6 bytes where the log has them, and an event's payload. Entries are in the order
 // of their ids, so a script finds any id by halving, from the end. Lists because appending to one costs Redis a third of what a
-// sorted set costs, and an entry in a long one a fifth of the memory; streams, that begin at 4 KB, hold the bodies. An emptied log keeps
+// sorted set costs, and an entry in a long one a fifth of the memory; sorted sets where entries come between others; streams, that begin at 4 KB, hold the bodies. An emptied log keeps
 // an entry with its last id and number. A record that expires takes its key with it; its place in the list goes with the next sweep.
 //
 // # What it costs

@@ -9,11 +9,12 @@ import (
 	"kith/broker"
 )
 
-// group is what the committer does at once, in up to four steps, each a pipeline that is sent and answered before the next:
+// group is what the committer does at once, in up to five steps, each a pipeline that is sent and answered before the next:
 //
 //	claim   once keys that are in another shard than their append
 //	order   ids, bodies, numbered logs; in the same pipeline the writes
 //	refer   inboxes in other shards
+//	past    messages that came from elsewhere
 //	end     logs without numbers in other shards, claims, and the late writes and deletes of the last batch
 //
 // With one shard the second step is all, unless the last batch is late.
@@ -60,6 +61,7 @@ func (g *group) run(ctx context.Context) {
 		g.wave(ctx, units[:n])
 		units = units[n:]
 	}
+	g.past(ctx)
 	g.end(ctx)
 }
 
@@ -83,7 +85,9 @@ func (g *group) prepare() (units []unit) {
 			continue
 		}
 		for j := range it.posts {
-			units = append(units, unit{p: &it.posts[j]})
+			if !it.posts[j].a.Past {
+				units = append(units, unit{p: &it.posts[j]})
+			}
 		}
 		if len(it.batch.Writes) > 0 && !late(it.batch) {
 			units = append(units, unit{it: it})

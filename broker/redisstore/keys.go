@@ -39,13 +39,18 @@ func newLayout(prefix string, shards int) layout {
 
 // shard is where everything of one owner is: of a peer, a conversation, a group, whatever else has records.
 func (l layout) shard(app broker.AppID, owner string) int {
+	return l.spread([]byte(app), []byte{0}, []byte(owner))
+}
+
+// spread chooses a shard by a hash.
+func (l layout) spread(parts ...[]byte) int {
 	if len(l.prefixes) == 1 {
 		return 0
 	}
 	h := fnv.New64a()
-	h.Write([]byte(app))
-	h.Write([]byte{0})
-	h.Write([]byte(owner))
+	for _, p := range parts {
+		h.Write(p)
+	}
 	sum := h.Sum64()
 	sum ^= sum >> 32
 	return int(sum % uint64(len(l.prefixes))) //nolint:gosec // below maxShards
@@ -58,6 +63,19 @@ func (l layout) expiries(shard int) string { return l.prefixes[shard] + "x" }
 // bodies is the part of an app's log that a shard holds, with the messages.
 func (l layout) bodies(shard int, app broker.AppID) string {
 	return l.prefixes[shard] + "m:" + string(app)
+}
+
+// pastShard is where the body of a message that came from elsewhere is: its id, which others gave, says nothing of shards.
+func (l layout) pastShard(id broker.MessageID) int { return l.spread(id[:]) }
+
+// past is the part of an app's past that a shard holds.
+func (l layout) past(shard int, app broker.AppID) string {
+	return l.prefixes[shard] + "M:" + string(app)
+}
+
+// pastBodies is the messages of past.
+func (l layout) pastBodies(shard int, app broker.AppID) string {
+	return l.prefixes[shard] + "B:" + string(app)
 }
 
 // log is the key of any log but the app's.

@@ -61,6 +61,10 @@ func (s *Store) preparePost(p *post) error {
 			return fmt.Errorf("store message: %w", err)
 		}
 		p.body = string(stored)
+		if a.Past {
+			p.home = s.keys.pastShard(m.ID)
+			return nil
+		}
 		p.home = s.keys.shard(a.App, homeOwner(a))
 		if m.Group == "" {
 			p.conversation = string(a.App) + ":" + string(m.Conversation)

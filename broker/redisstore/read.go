@@ -53,9 +53,12 @@ func (s *Store) Read(ctx context.Context, log broker.LogID, r broker.Range) ([]b
 	}
 	defer cancel()
 	var entries []broker.Entry
-	if log.Kind == broker.LogApp {
+	switch {
+	case log.Kind == broker.LogApp:
 		entries, err = s.readTimeline(ctx, log.App, r)
-	} else {
+	case log.Kind.IsPast():
+		entries, err = s.readPast(ctx, log, r)
+	default:
 		entries, err = s.readLog(ctx, log, r)
 	}
 	if err != nil {
@@ -98,6 +101,9 @@ func (s *Store) readLog(ctx context.Context, log broker.LogID, r broker.Range) (
 	return entries, nil
 }
 
+// hasEnd says that a log is one list, whose last entry is at hand.
+func hasEnd(k broker.LogKind) bool { return k != broker.LogApp && !k.IsPast() }
+
 // Last implements broker.Store.
 func (s *Store) Last(ctx context.Context, logs []broker.LogID) ([]broker.Entry, error) {
 	if len(logs) == 0 {
@@ -114,8 +120,8 @@ func (s *Store) Last(ctx context.Context, logs []broker.LogID) ([]broker.Entry, 
 		if err := checkNames(log.App, log.Owner); err != nil {
 			return nil, err
 		}
-		if log.Kind == broker.LogApp {
-			newest, err := s.readTimeline(ctx, log.App, broker.Range{Limit: 1, Reverse: true})
+		if !hasEnd(log.Kind) {
+			newest, err := s.Read(ctx, log, broker.Range{Limit: 1, Reverse: true})
 			if err != nil {
 				return nil, fmt.Errorf("last entries: %w", err)
 			}
@@ -132,7 +138,7 @@ func (s *Store) Last(ctx context.Context, logs []broker.LogID) ([]broker.Entry, 
 	}
 	at := 0
 	for i, log := range logs {
-		if log.Kind == broker.LogApp {
+		if !hasEnd(log.Kind) {
 			continue
 		}
 		last := cmds[at].(*redis.StringCmd).Val() //nolint:forcetypeassert // made above

@@ -37,6 +37,8 @@ var (
 	removeText string
 	//go:embed lua/sweep.lua
 	sweepText string
+	//go:embed lua/past.lua
+	pastText string
 )
 
 var (
@@ -50,9 +52,10 @@ var (
 	emptyScript  = newScript(emptyText)
 	removeScript = newScript(removeText)
 	sweepScript  = newScript(sweepText)
+	pastScript   = newScript(pastText)
 )
 
-var scripts = []script{appendScript, referScript, insertScript, readScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript}
+var scripts = []script{appendScript, referScript, insertScript, readScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript, pastScript}
 
 func newScript(text string) script {
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // how Redis names scripts

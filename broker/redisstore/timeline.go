@@ -32,27 +32,13 @@ func parseBody(m redis.XMessage) (id broker.MessageID, kind broker.MessageKind, 
 
 // readTimeline merges the shards' parts of an app's log.
 func (s *Store) readTimeline(ctx context.Context, app broker.AppID, r broker.Range) ([]broker.Entry, error) {
-	compare := func(a, b broker.Entry) int {
-		if r.Reverse {
-			return b.ID.Compare(a.ID)
-		}
-		return a.ID.Compare(b.ID)
-	}
-	return merged(len(s.keys.prefixes), r.Limit, compare, func(parts []part[broker.Entry], counts []int) error {
+	return merged(len(s.keys.prefixes), r.Limit, inOrder(r), func(parts []part[broker.Entry], counts []int) error {
 		var cmds []redis.Cmder
 		for i, count := range counts {
 			if count == 0 {
 				continue
 			}
-			behind := r
-			if got := parts[i].got; len(got) > 0 {
-				if r.Reverse {
-					behind.Before = got[len(got)-1].ID
-				} else {
-					behind.After = got[len(got)-1].ID
-				}
-			}
-			cmds = append(cmds, s.bodiesCall(ctx, s.keys.bodies(i, app), behind, count))
+			cmds = append(cmds, s.bodiesCall(ctx, s.keys.bodies(i, app), behind(r, parts[i].got), count))
 		}
 		if err := s.query(ctx, cmds); err != nil {
 			return err
@@ -71,6 +57,28 @@ func (s *Store) readTimeline(ctx context.Context, app broker.AppID, r broker.Ran
 		}
 		return nil
 	})
+}
+
+// inOrder compares entries as a range orders them.
+func inOrder(r broker.Range) func(a, b broker.Entry) int {
+	return func(a, b broker.Entry) int {
+		if r.Reverse {
+			return b.ID.Compare(a.ID)
+		}
+		return a.ID.Compare(b.ID)
+	}
+}
+
+// behind is the rest of a range of which some was got.
+func behind(r broker.Range, got []broker.Entry) broker.Range {
+	switch {
+	case len(got) == 0:
+	case r.Reverse:
+		r.Before = got[len(got)-1].ID
+	default:
+		r.After = got[len(got)-1].ID
+	}
+	return r
 }
 
 // bodiesCall reads a stretch of a shard's bodies. A stream knows no more of an id than its clock: an entry at an end of the range
@@ -153,6 +161,9 @@ func (s *Store) Messages(ctx context.Context, app broker.AppID, ids []broker.Mes
 			return nil, fmt.Errorf("read message %s: %w", id, err)
 		}
 		messages[i] = m
+	}
+	if err := s.addPast(ctx, app, ids, messages); err != nil {
+		return nil, fmt.Errorf("read messages: %w", err)
 	}
 	return messages, nil
 }

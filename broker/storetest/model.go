@@ -70,8 +70,9 @@ func (m *model) apply(h *harness, b *broker.Batch, now int64) {
 			continue
 		}
 		delete(m.messages, d.Message)
-		log := logOf(broker.LogApp, "")
-		m.logs[log] = slices.DeleteFunc(m.logs[log], func(e broker.Entry) bool { return e.ID == d.Message })
+		for _, log := range []broker.LogID{logOf(broker.LogApp, ""), logOf(broker.LogPast, "")} {
+			m.logs[log] = slices.DeleteFunc(m.logs[log], func(e broker.Entry) bool { return e.ID == d.Message })
+		}
 	}
 }
 
@@ -86,6 +87,10 @@ func modelValue(b *broker.Batch, w *broker.Write) []byte {
 
 func (m *model) append(h *harness, a *broker.Append, now int64) {
 	h.Helper()
+	if a.Past {
+		m.appendPast(h, a)
+		return
+	}
 	if a.Once.Space != 0 {
 		if first := m.get(a.Once, now); first != nil {
 			if !a.Duplicate || !bytes.Equal(a.ID[:], first) {
@@ -129,6 +134,29 @@ func (m *model) append(h *harness, a *broker.Append, now int64) {
 		numbers = append(numbers, m.add(logOf(broker.LogInbox, p), a.ID, kind, nil, true))
 	}
 	h.same("inbox numbers", numbers, a.InboxN)
+}
+
+func (m *model) appendPast(h *harness, a *broker.Append) {
+	h.Helper()
+	if there := m.messages[a.Message.ID] != nil; a.ID != a.Message.ID || a.Duplicate != there {
+		h.Fatalf("append to the past %+v: there is %v", a, there)
+	}
+	if a.Duplicate {
+		return
+	}
+	m.messages[a.ID] = a.Message
+	put := func(log broker.LogID) {
+		at, there := slices.BinarySearchFunc(m.logs[log], a.ID, func(e broker.Entry, id broker.MessageID) int { return e.ID.Compare(id) })
+		if !there {
+			m.logs[log] = slices.Insert(m.logs[log], at, broker.Entry{ID: a.ID})
+		}
+	}
+	put(logOf(broker.LogPast, ""))
+	put(logOf(broker.LogPastConversation, a.Message.Conversation))
+	put(logOf(broker.LogPastSent, a.Message.From))
+	for _, p := range a.Message.To {
+		put(logOf(broker.LogPastReceived, p))
+	}
 }
 
 func (m *model) add(log broker.LogID, id broker.MessageID, kind broker.MessageKind, value []byte, numbered bool) uint64 {
@@ -242,14 +270,20 @@ func (p *player) batch() *broker.Batch {
 		}
 	}
 	if p.IntN(15) == 0 {
-		b.Deletes = append(b.Deletes, broker.Delete{App: app, Log: p.log()})
+		log := p.log()
+		for log.Kind.IsPast() { // what is emptied there may get entries again of messages that still are
+			log = p.log()
+		}
+		b.Deletes = append(b.Deletes, broker.Delete{App: app, Log: log})
 	}
 	return b
 }
 
 func (p *player) append() broker.Append {
 	var a broker.Append
-	switch p.IntN(5) {
+	switch p.IntN(6) {
+	case 5:
+		return p.pastAppend()
 	case 0:
 		return event(p.peer(), text("e%d", p.IntN(100)), 0)
 	case 1, 2:
@@ -274,8 +308,26 @@ func (p *player) append() broker.Append {
 	return a
 }
 
+// pastAppend is one of few ids, so that many come again, with the same message.
+func (p *player) pastAppend() broker.Append {
+	ms := int64(1_400_000_000_000 + p.IntN(200))
+	m := direct(broker.PeerID(text("p%d", ms%3)), text("past %d", ms), "p3")
+	if ms%4 == 0 {
+		m = inGroup("p1", text("past %d", ms), "g1")
+	}
+	return inPast(m, ms, byte(ms))
+}
+
 func (p *player) log() broker.LogID {
-	switch p.IntN(5) {
+	switch p.IntN(9) {
+	case 5:
+		return logOf(broker.LogPastConversation, p.group())
+	case 6:
+		return logOf(broker.LogPastConversation, broker.DirectConversation(p.peer(), p.peer()))
+	case 7:
+		return logOf(broker.LogPastSent, p.peer())
+	case 8:
+		return logOf(broker.LogPastReceived, p.peer())
 	case 0:
 		return logOf(broker.LogConversation, p.group())
 	case 1:
@@ -294,7 +346,7 @@ func (p *player) compare() {
 	for range 3 {
 		log := p.log()
 		if p.IntN(4) == 0 {
-			log = logOf(broker.LogApp, "")
+			log = logOf([]broker.LogKind{broker.LogApp, broker.LogPast}[p.IntN(2)], "")
 		}
 		r := broker.Range{Limit: 1 << 20, Reverse: p.IntN(2) == 0}
 		if len(p.ids) > 0 && p.IntN(2) == 0 {

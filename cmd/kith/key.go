@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -90,14 +89,17 @@ func appNames(c *configs.Config) []string {
 	return names
 }
 
-func readKey(path string) (string, error) {
+func readKey(path string) (string, error) { return readSecret("master key", path) }
+
+// readSecret reads a file that holds one secret.
+func readSecret(what, path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("read the master key: %w", err)
+		return "", fmt.Errorf("read the %s: %w", what, err)
 	}
-	key := strings.TrimRight(string(data), "\r\n")
-	if key == "" {
-		return "", errors.New("read the master key: " + path + " is empty")
+	secret := strings.TrimRight(string(data), "\r\n")
+	if secret == "" {
+		return "", fmt.Errorf("read the %s: %s is empty", what, path)
 	}
-	return key, nil
+	return secret, nil
 }
