@@ -68,6 +68,9 @@ func parseForeign(data []byte) (Record, error) {
 	m := &broker.Message{
 		ID: broker.PastID(ms, in.MsgID), From: broker.PeerID(in.From), QoS: 1, FromIP: in.FromIP, Original: in.MsgID,
 	}
+	if id, err := broker.ParseMessageID(in.MsgID); err == nil && id.Time() == ms { // another Kith's
+		m.ID, m.Original = id, ""
+	}
 	past := &broker.PastMessage{Message: m}
 	switch {
 	case in.Data == nil:

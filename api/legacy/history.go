@@ -12,7 +12,7 @@ type record struct {
 	ConvID    broker.ConversationID `json:"conv-id"`
 	Data      string                `json:"data"` // text, or base64 with Bin
 	From      broker.PeerID         `json:"from"`
-	MsgID     broker.MessageID      `json:"msg-id"`
+	MsgID     string                `json:"msg-id"`  // of what was imported, the id that it had there
 	IsConv    bool                  `json:"is-conv"` // a conversation of that service's second version: never
 	IsRoom    bool                  `json:"is-room"` // it went to a group
 	To        any                   `json:"to"`      // the receivers, or the group
@@ -23,7 +23,10 @@ type record struct {
 
 func recordOf(i *broker.HistoryItem) record {
 	r := record{
-		Timestamp: i.TS, ConvID: i.Conversation, From: i.From, MsgID: i.ID, To: i.To, FromIP: i.FromIP, AckAt: i.ReceiptAt,
+		Timestamp: i.TS, ConvID: i.Conversation, From: i.From, MsgID: i.ID.String(), To: i.To, FromIP: i.FromIP, AckAt: i.ReceiptAt,
+	}
+	if i.Original != "" {
+		r.MsgID = i.Original
 	}
 	if i.Group != "" {
 		r.IsRoom, r.To = true, i.Group
@@ -113,12 +116,19 @@ func (c *call) begin(q *broker.HistoryQuery) error {
 	if at == 0 {
 		return malformed("msgid goes with the message's time as max_ts or timestamp")
 	}
-	id, err := broker.ParseMessageID(text)
-	if err != nil || id.Time() != at {
+	if q.Cursor = messageID(text, at); q.Cursor.Time() != at {
 		return malformed("msgid is not a message of that time")
 	}
-	q.Cursor = id
 	return nil
+}
+
+// messageID reads a msg-id, of Kith or of what was imported, that a message of a time (Unix milliseconds) has.
+func messageID(text string, at int64) broker.MessageID {
+	id, err := broker.ParseMessageID(text)
+	if err != nil {
+		return broker.PastID(at, text)
+	}
+	return id
 }
 
 // viewer is the peer whom a signature in the query lets read a conversation.
@@ -150,10 +160,7 @@ func (a *calls) deleteRecord(c *call) (any, error) {
 		return nil, malformed("deleting takes convid, msgid and timestamp")
 	}
 	missing := notFound("there is no such message in that conversation at that time")
-	id, err := broker.ParseMessageID(c.query.Get("msgid"))
-	if err != nil {
-		return nil, missing
-	}
+	id := messageID(c.query.Get("msgid"), at)
 	c.target = id.String()
 	item, found, err := a.Broker.Message(c.Context(), c.app, id)
 	if err != nil {

@@ -164,7 +164,7 @@ func TestWrongQueriesOfHistoryAreRefused(t *testing.T) {
 		"convid=BCD26A54E98687390B0ABB4D83683D4B", "convid=a/b", "convid=team&from=alice",
 		"msgid=" + sent.MessageID.String(),
 		fmt.Sprintf("msgid=%s&max_ts=%d", sent.MessageID, sent.TS+1),
-		"msgid=PESlY&max_ts=1408008498571", "%zz",
+		"msgid=PESlY", "%zz",
 	} {
 		s.call(asMaster, "GET", "/rtm/messages/logs?"+query, "").refused(400, 4114)
 	}
@@ -200,6 +200,29 @@ func TestASignedReaderSeesWhatItTookPartIn(t *testing.T) {
 	s.call(asApp, "GET", logs+query("u0988", conversation, "bibce", now)+"0", "").refused(403, 4102)
 	s.call(asApp, "GET", logs+query("u0988", conversation, "kick", now), "").refused(400, 4114)
 	s.call(asMaster, "GET", logs+"?peerid=u0988", "").refused(400, 4114)
+}
+
+func TestWhatWasImportedKeepsItsID(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	const at, original = 1408008498571, "PESlY"
+	for i, id := range []string{original, "vdkGm4dtRNmhQ5gqUTFBiA"} {
+		m := &broker.Message{ID: broker.PastID(at+int64(i), id), From: "u1234", To: []broker.PeerID{"u0988"}, Payload: []byte(id), QoS: 1, Original: id}
+		if outcome, err := s.broker.ImportMessages(t.Context(), appID, []broker.PastMessage{{Message: m}}); err != nil || outcome[0] != nil {
+			t.Fatal(outcome, err)
+		}
+	}
+	s.send("u1234", "new", "u0988")
+	if got := texts(s.logs(asApp, "?convid="+conversation)); got != "new vdkGm4dtRNmhQ5gqUTFBiA PESlY" {
+		t.Errorf("history: %s", got)
+	}
+	got := s.logs(asApp, fmt.Sprintf("?convid=%s&max_ts=%d&msgid=vdkGm4dtRNmhQ5gqUTFBiA", conversation, at+1))
+	if len(got) != 1 || got[0].MsgID != original || got[0].Timestamp != at {
+		t.Errorf("behind the newer one: %+v", got)
+	}
+	path := fmt.Sprintf("/rtm/messages/logs?convid=%s&msgid=%s&timestamp=%d", conversation, original, at)
+	s.call(asMaster, "DELETE", path, "").empty()
+	s.call(asMaster, "DELETE", path, "").refused(404, 404)
 }
 
 func TestAMessageIsDeletedByConversationIDAndTime(t *testing.T) {

@@ -30,7 +30,7 @@ func newPull(p *program) *cobra.Command {
 		Use:   "pull",
 		Short: "Fetch history from the original service, or any server that speaks its calls",
 		Long: `Pull reads an app's whole history over GET /1.1/rtm/messages/history, newest first, and writes the records to a file
-as they come, one a line. The master key signs the requests and does not travel. Whatever ends a pull, the same command
+for "kith import" as they come, one a line. The master key signs the requests and does not travel. Whatever ends a pull, the same command
 goes on where it was; a second pull with --since fetches what came after the first.`,
 		Example: `  kith pull --from https://service.example --app shop --key-file shop.key --output shop.ndjson
   kith pull --from https://service.example --app shop --key-file shop.key --output late.ndjson --since 2026-12-30T00:00:00Z`,
