@@ -61,6 +61,18 @@ func TestMessagesOfTheOriginalService(t *testing.T) {
 	}
 }
 
+func TestAMessageOfAnotherKithKeepsItsID(t *testing.T) {
+	id := broker.FirstIDAt(1408008498571)
+	for at, want := range map[string]*broker.Message{
+		"1408008498571": {ID: id, From: "u1", To: []broker.PeerID{"u2"}, QoS: 1, Payload: []byte("hi")},
+		"1408008498572": { // of that form only by chance
+			ID: broker.PastID(1408008498572, id.String()), From: "u1", To: []broker.PeerID{"u2"}, QoS: 1, Payload: []byte("hi"), Original: id.String(),
+		},
+	} {
+		same(t, want, parse(t, `{"timestamp":`+at+`,"msg-id":"`+id.String()+`","data":"hi","from":"u1","to":["u2"]}`).Message.Message)
+	}
+}
+
 func TestRowsOfTheOriginalTables(t *testing.T) {
 	r := parse(t, `{"objectId":"5541c02c","m":["u1","u2"],"tr":false,"topic":"tea","createdAt":"2014-10-08T02:29:21.417Z","updatedAt":"2014-10-09T02:29:21.417Z","ACL":{"*":{"read":true}}}`)
 	created := int64(1412735361417)
