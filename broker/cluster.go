@@ -32,6 +32,9 @@ type cluster struct {
 	learn learner
 	asks  asks
 
+	openingLock sync.Mutex
+	opening     map[string]chan struct{} // by claim: sessions on their way
+
 	resync chan struct{} // notes may have been lost
 	topics func(from NodeID, note []byte)
 }
@@ -43,6 +46,7 @@ func newCluster(b *Broker, bus Bus, lease time.Duration) *cluster {
 		lease = DefaultLease
 	}
 	c := &cluster{b: b, bus: bus, inner: b.store, lease: lease, base: time.Now(), resync: make(chan struct{}, 1)}
+	c.opening = make(map[string]chan struct{})
 	c.nodes.known = make(map[NodeID]*knownNode)
 	c.learn.wake = make(chan struct{}, 1)
 	c.asks.open = make(map[uint64]chan []byte)

@@ -29,6 +29,9 @@ func (b *Broker) enter(s *Session, devices []DeviceID) {
 		p.far = &furthest{}
 	}
 	s.far = p.far
+	if b.cluster != nil {
+		p.away, p.known = b.cluster.notHere(s.others), true
+	}
 	p.sessions = append(p.sessions, s)
 	wake := b.cameOnline(p, now)
 	sh.mu.Unlock()

@@ -37,6 +37,11 @@ func (c *cluster) announceAll(keys []Key) {
 				c.b.log.Warn("groups here could not be told to other nodes; messages of others come with a delay", "err", err)
 				return
 			}
+			c.b.log.Debug("groups here could not be told to other nodes yet", "err", err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
 			continue
 		}
 		keys = keys[len(part):]

@@ -24,6 +24,9 @@ type world struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	cfg    broker.AppConfig
+	hub    *hub  // of a cluster's node
+	port   *port // its end of the hub
+	gate   *gate // its way to the store
 
 	mu    sync.Mutex
 	shift time.Duration

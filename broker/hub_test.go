@@ -29,7 +29,6 @@ func TestMain(m *testing.M) {
 type hub struct {
 	mu    sync.Mutex
 	lines map[broker.NodeID]chan note
-	cut   map[broker.NodeID]bool // what is sent to these is lost
 }
 
 type note struct {
@@ -38,7 +37,7 @@ type note struct {
 }
 
 func newHub() *hub {
-	return &hub{lines: map[broker.NodeID]chan note{}, cut: map[broker.NodeID]bool{}}
+	return &hub{lines: map[broker.NodeID]chan note{}}
 }
 
 // port is one node's end of the hub.
@@ -46,6 +45,20 @@ type port struct {
 	hub  *hub
 	mu   sync.Mutex
 	self broker.NodeID
+	dead bool // what is sent to it is lost
+}
+
+// cut makes the node lose all that is sent to it, or ends that.
+func (p *port) cut(dead bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dead = dead
+}
+
+func (p *port) isCut() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dead
 }
 
 func (h *hub) bus() *port { return &port{hub: h} }
@@ -57,7 +70,7 @@ func (p *port) Send(to broker.NodeID, body []byte) {
 	p.mu.Unlock()
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
-	if line := p.hub.lines[to]; line != nil && !p.hub.cut[to] {
+	if line := p.hub.lines[to]; line != nil {
 		select {
 		case line <- note{self, body}:
 		default:
@@ -77,7 +90,9 @@ func (p *port) Run(ctx context.Context, self broker.NodeID, r broker.BusReceiver
 	for {
 		select {
 		case n := <-line:
-			r.Receive(n.from, n.body)
+			if !p.isCut() {
+				r.Receive(n.from, n.body)
+			}
 		case <-ctx.Done():
 			p.hub.mu.Lock()
 			delete(p.hub.lines, self)

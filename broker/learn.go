@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -109,8 +110,10 @@ func (c *cluster) learnAll(ctx context.Context, keys []Key) error {
 }
 
 // elsewhere returns the lines of other nodes that are not known to be gone.
-func (c *cluster) elsewhere(value []byte) (away []held) {
-	for _, h := range decodeWhere(value) {
+func (c *cluster) elsewhere(value []byte) (away []held) { return c.notHere(decodeWhere(value)) }
+
+func (c *cluster) notHere(list []held) (away []held) {
+	for _, h := range list {
 		if h.node != c.id() && !c.knownGone(h.node) {
 			away = append(away, h)
 		}
@@ -136,9 +139,17 @@ func (c *cluster) learned(key peerKey, value []byte) {
 			}
 		}
 	}
-	wake := c.b.heardAway(sh, p, 0)
+	var wake []*Session
+	if len(away) > 0 || !c.isHere(value) { // a line of this node is a session on its way, or one whose end is held back
+		wake = c.b.heardAway(sh, p, 0)
+	}
 	sh.mu.Unlock()
 	wakeAll(wake)
+}
+
+// isHere reports whether this node holds a device of the peer.
+func (c *cluster) isHere(value []byte) bool {
+	return slices.ContainsFunc(decodeWhere(value), func(h held) bool { return h.node == c.id() })
 }
 
 // learnedGroup takes what a group's whereabouts say.

@@ -23,6 +23,7 @@ func (b *Broker) Open(ctx context.Context, r *OpenRequest, link Link) (s *Sessio
 	lock.Lock()
 	defer lock.Unlock()
 	if b.cluster != nil {
+		defer b.cluster.opened(b.cluster.opens(s))
 		err = b.cluster.claim(ctx, s)
 	}
 	if err == nil {

@@ -18,6 +18,7 @@ type Session struct {
 	clientID   string
 	claim      string // in a cluster: what stands for this session in its peer's whereabouts
 	moved      bool   // in a cluster: its device was connected to another node until now
+	others     []held // in a cluster: its peer's other devices when it claimed its own
 	remote     string
 	transport  string
 	version    byte

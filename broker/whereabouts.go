@@ -68,7 +68,6 @@ func (c *cluster) newClaim() string {
 func (c *cluster) claim(ctx context.Context, s *Session) error {
 	ctx, cancel := context.WithTimeout(ctx, claimDeadline)
 	defer cancel()
-	s.claim = c.newClaim()
 	mine := held{s.device, c.id(), s.claim}
 	values, err := c.b.store.Get(ctx, []Key{whereKey(s.key())})
 	if err != nil {
@@ -98,9 +97,40 @@ func (c *cluster) claim(ctx context.Context, s *Session) error {
 			value = w.Current
 			continue
 		}
-		c.learned(s.key(), encodeWhere(next))
+		s.others = next
+		c.learn.add(whereKey(s.key()))
 		c.tellWhere(whereKey(s.key()))
 		return nil
+	}
+}
+
+// opens notes that a session with a claim of its own is about to be there; opened follows.
+func (c *cluster) opens(s *Session) (claim string) {
+	s.claim = c.newClaim()
+	c.openingLock.Lock()
+	defer c.openingLock.Unlock()
+	c.opening[s.claim] = make(chan struct{})
+	return s.claim
+}
+
+func (c *cluster) opened(claim string) {
+	c.openingLock.Lock()
+	defer c.openingLock.Unlock()
+	close(c.opening[claim])
+	delete(c.opening, claim)
+}
+
+// awaitOpened waits while a session with that claim is on its way.
+func (c *cluster) awaitOpened(ctx context.Context, claim string) {
+	c.openingLock.Lock()
+	open := c.opening[claim]
+	c.openingLock.Unlock()
+	if open == nil {
+		return
+	}
+	select {
+	case <-open:
+	case <-ctx.Done():
 	}
 }
 
@@ -142,6 +172,7 @@ func (c *cluster) release(ctx context.Context, key peerKey, h held) error {
 // released answers askRelease: it ends the session of that claim and stores what it leaves. Its line stands until the asking node
 // has put its own in its place.
 func (c *cluster) released(ctx context.Context, key peerKey, device DeviceID, claim string) error {
+	c.awaitOpened(ctx, claim)
 	s := c.b.sessionHere(key, device)
 	if s == nil || s.claim != claim {
 		c.unclaimLater(key, held{device, c.id(), claim}, claimDeadline)

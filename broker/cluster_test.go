@@ -1,0 +1,445 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"kith/broker"
+	"kith/broker/pebblestore"
+)
+
+// testLease is short, so that tests of dead nodes end soon, and long enough for a slow machine.
+const testLease = 3 * time.Second
+
+// newNodes returns brokers that share a store and a hub.
+func newNodes(t *testing.T, n int, change ...func(*broker.AppConfig)) []*world {
+	t.Helper()
+	if clustered {
+		t.Skip("ran already")
+	}
+	first := &world{t: t, fs: vfs.NewMem(), cfg: broker.DefaultAppConfig("demo")}
+	first.cfg.MasterKey = "your-master-key"
+	first.cfg.Rate = broker.RateConfig{}
+	for _, f := range change {
+		f(&first.cfg)
+	}
+	store, err := pebblestore.Open(pebblestore.Config{Path: "store", Sync: true}, pebblestore.Options{FS: first.fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHub()
+	var nodes []*world
+	for i := range n {
+		w := &world{t: t, store: store, cfg: first.cfg, hub: h}
+		w.join(fmt.Sprintf("n%d", i+1))
+		nodes = append(nodes, w)
+	}
+	t.Cleanup(func() {
+		for _, w := range nodes {
+			w.cancel()
+			<-w.done
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, w := range nodes {
+		w.awaitNodes(n)
+	}
+	return nodes
+}
+
+// join starts a node on the store and the hub that w shares.
+func (w *world) join(name string) {
+	w.t.Helper()
+	var err error
+	w.port, w.gate = w.hub.bus(), &gate{Store: w.store}
+	w.b, err = broker.New(broker.Options{
+		Store: w.gate, Node: name, Bus: w.port, Lease: testLease, Apps: []broker.AppConfig{w.cfg}, Now: w.now,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel, w.done = cancel, make(chan struct{})
+	b, done := w.b, w.done
+	go func() {
+		defer close(done)
+		if err := b.Run(ctx); err != nil {
+			w.t.Error(err)
+		}
+	}()
+	awaitReady(w.t, w.b)
+}
+
+// gate is a node's way to the store; while it is shut the node stands still, as under SIGSTOP.
+type gate struct {
+	broker.Store
+	shut sync.RWMutex
+}
+
+func (g *gate) Commit(b *broker.Batch) {
+	g.shut.RLock()
+	defer g.shut.RUnlock()
+	g.Store.Commit(b)
+}
+
+func (g *gate) List(ctx context.Context, q broker.ListQuery) ([]broker.Record, error) {
+	g.shut.RLock()
+	defer g.shut.RUnlock()
+	return g.Store.List(ctx, q)
+}
+
+func (g *gate) Get(ctx context.Context, keys []broker.Key) ([][]byte, error) {
+	g.shut.RLock()
+	defer g.shut.RUnlock()
+	return g.Store.Get(ctx, keys)
+}
+
+func (w *world) freeze() {
+	w.port.cut(true)
+	w.gate.shut.Lock()
+}
+
+func (w *world) thaw() {
+	w.gate.shut.Unlock()
+	w.port.cut(false)
+}
+
+func (w *world) awaitNodes(n int) {
+	w.t.Helper()
+	w.until(fmt.Sprintf("%d nodes", n), func() bool { return len(w.b.Nodes(w.t.Context())) == n })
+}
+
+// until waits for something that comes by itself.
+func (w *world) until(what string, holds func() bool) {
+	w.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			w.t.Fatalf("%s: not within 30 s", what)
+		}
+	}
+}
+
+func TestMessageReachesAPeerAtAnotherNode(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[1].open("bob")
+	alice := n[0].open("alice", watching("bob"))
+	var texts []string
+	for i := range 20 {
+		texts = append(texts, fmt.Sprint(i))
+		if ack := alice.sent("demo/peer/bob/alice", texts[i]); ack.Err != nil {
+			t.Fatal(ack.Err)
+		}
+	}
+	want(t, "messages", bob.messages(20), texts)
+	alice.sent("demo/peer/bob/alice", "passing", func(p *broker.Publish) { p.Transient = true })
+	want(t, "with a transient one", bob.messages(21)[20], "passing")
+}
+
+func TestReceiptAndCopyCrossNodes(t *testing.T) {
+	n := newNodes(t, 3)
+	bob := n[1].open("bob")
+	tablet := n[2].open("alice/tablet")
+	phone := n[0].open("alice/phone", watching("bob"))
+	phone.sent("demo/peer/bob/alice", "hi", func(p *broker.Publish) { p.Receipt = true })
+	want(t, "bob", bob.messages(1), []string{"hi"})
+	want(t, "the other device", tablet.messages(1), []string{"hi"})
+	for _, c := range []*client{phone, tablet} {
+		receipt := c.await(1, isTopic("demo/event/alice/receipt"))[0]
+		if !strings.Contains(string(receipt.Payload), `"to":"bob"`) {
+			t.Errorf("receipt %s", receipt.Payload)
+		}
+	}
+}
+
+func TestPresenceCrossesNodes(t *testing.T) {
+	n := newNodes(t, 2)
+	is := func(state string) func(*broker.Out) bool {
+		return func(o *broker.Out) bool { return o.Topic == "demo/presence/bob" && string(o.Payload) == state }
+	}
+	eve := n[0].open("eve", watching("bob"))
+	eve.await(1, is("offline"))
+	bob := n[1].open("bob")
+	eve.await(1, is("online"))
+	want(t, "online", n[0].online("bob", "zoe"), []broker.PeerID{"bob"})
+	late := n[0].open("late", watching("bob"))
+	late.await(1, is("online"))
+	bob.leave(broker.EndDisconnect)
+	eve.await(2, is("offline"))
+}
+
+func TestClientIDIsTakenOverFromAnotherNode(t *testing.T) {
+	n := newNodes(t, 2)
+	isPresence := isTopic("demo/presence/bob")
+	eve := n[0].open("eve", watching("bob"))
+	first := n[1].open("bob", func(r *broker.OpenRequest) { r.CleanStart = false })
+	eve.await(2, isPresence)
+	alice := n[1].open("alice", watching("bob"))
+	alice.sent("demo/peer/bob/alice", "1")
+	want(t, "first", first.messages(1), []string{"1"})
+	second := n[0].open("bob", func(r *broker.OpenRequest) { r.CleanStart = false })
+	want(t, "told", first.awaitClosed(), broker.CloseTakenOver)
+	first.leave(broker.EndServer)
+	if !second.present {
+		t.Error("no session was present")
+	}
+	alice.sent("demo/peer/bob/alice", "2")
+	want(t, "second", second.messages(1), []string{"2"})
+	second.leave(broker.EndDisconnect)
+	eve.await(3, isPresence)
+	var states []string
+	for _, o := range eve.await(3, isPresence) {
+		states = append(states, string(o.Payload))
+	}
+	want(t, "watchers see nothing of it", states, []string{"offline", "online", "offline"})
+}
+
+func TestOneClientIDAtTwoNodesAtOnceLeavesOne(t *testing.T) {
+	n := newNodes(t, 2)
+	eve := n[0].open("eve", watching("bob"))
+	for round := range 20 {
+		var wg sync.WaitGroup
+		got := make([]*client, 2)
+		for i, w := range n {
+			wg.Go(func() { got[i], _ = w.tryOpen("bob") })
+		}
+		wg.Wait()
+		var open []*client
+		for _, c := range got {
+			if c != nil {
+				c.run()
+				open = append(open, c)
+			}
+		}
+		if len(open) == 2 {
+			n[0].until("one is told", func() bool { return got[0].isClosed() != got[1].isClosed() })
+			i := 0
+			if got[1].isClosed() {
+				i = 1
+			}
+			got[i].leave(broker.EndServer)
+			open = []*client{got[1-i]}
+		}
+		if len(open) != 1 {
+			t.Fatalf("round %d: %d sessions", round, len(open))
+		}
+		open[0].request("status", map[string]any{"peers": []string{"eve"}})
+		status, _, err := n[round%2].b.Peer(t.Context(), "demo", "bob")
+		connected := slices.DeleteFunc(status.Sessions, func(s broker.SessionInfo) bool { return !s.Connected })
+		if err != nil || len(connected) != 1 {
+			t.Fatalf("round %d: %+v, %v", round, status, err)
+		}
+	}
+	for i, o := range eve.await(1, isTopic("demo/presence/bob")) {
+		if i > 0 && string(o.Payload) == "offline" {
+			t.Error("a watcher saw bob go")
+		}
+	}
+}
+
+func (c *client) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.closed) > 0
+}
+
+func TestGroupHasOneOrderAtAllNodes(t *testing.T) {
+	n := newNodes(t, 3)
+	var members []*client
+	for i := range 6 {
+		members = append(members, n[i%3].open(fmt.Sprintf("m%d", i)))
+	}
+	created := members[0].request("join", map[string]any{"name": "team"})
+	g, _ := created["group"].(string)
+	reply := members[0].request("invite", map[string]any{"group": g, "peers": []string{"m1", "m2", "m3", "m4", "m5"}})
+	if reply["ok"] != true {
+		t.Fatal(reply)
+	}
+	const each = 15
+	var wg sync.WaitGroup
+	for i, m := range members {
+		wg.Go(func() {
+			for j := range each {
+				m.sent(fmt.Sprintf("demo/group/%s/m%d", g, i), fmt.Sprintf("%d-%d", i, j))
+			}
+		})
+	}
+	wg.Wait()
+	page, err := n[0].b.History(t.Context(), "demo", broker.HistoryQuery{Conversation: broker.ConversationID(g), Ascending: true, Limit: 1000})
+	if err != nil || len(page.Items) != 6*each {
+		t.Fatalf("%d messages, %v", len(page.Items), err)
+	}
+	for i, m := range members {
+		var all []string
+		for _, item := range page.Items {
+			if item.From != broker.PeerID(fmt.Sprintf("m%d", i)) {
+				all = append(all, *item.Message)
+			}
+		}
+		want(t, fmt.Sprintf("member %d", i), m.messages(len(all)), all)
+	}
+}
+
+func TestKickedMemberSeesNothingBehindItsKickAtAnyNode(t *testing.T) {
+	n := newNodes(t, 2)
+	boss, bob, tom := n[0].open("boss"), n[1].open("bob"), n[1].open("tom")
+	g, _ := boss.request("join", map[string]any{})["group"].(string)
+	boss.request("invite", map[string]any{"group": g, "peers": []string{"bob", "tom"}})
+	for round := range 10 {
+		var wg sync.WaitGroup
+		wg.Go(func() { boss.request("kick", map[string]any{"group": g, "peers": []string{"bob"}}) })
+		wg.Go(func() { tom.sent(fmt.Sprintf("demo/group/%s/tom", g), fmt.Sprintf("racing %d", round)) })
+		wg.Wait()
+		boss.sent(fmt.Sprintf("demo/group/%s/boss", g), fmt.Sprintf("secret %d", round))
+		boss.request("invite", map[string]any{"group": g, "peers": []string{"bob"}})
+		boss.sent(fmt.Sprintf("demo/group/%s/boss", g), fmt.Sprintf("open %d", round))
+		bob.await(round+1, func(o *broker.Out) bool { return isMessage(o) && strings.HasPrefix(string(o.Message.Payload), "open") })
+	}
+	for _, o := range bob.await(10, isMessage) {
+		if strings.HasPrefix(string(o.Message.Payload), "secret") {
+			t.Errorf("bob saw %s", o.Message.Payload)
+		}
+	}
+	tom.await(30-10, isMessage)
+}
+
+func TestLostNotesCostFiveSecondsAtMost(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[1].open("bob")
+	alice := n[0].open("alice", watching("bob"))
+	g, _ := alice.request("join", map[string]any{})["group"].(string)
+	alice.request("invite", map[string]any{"group": g, "peers": []string{"bob"}})
+	alice.sent("demo/peer/bob/alice", "heard")
+	alice.sent("demo/group/"+g+"/alice", "heard by all")
+	bob.messages(2)
+	n[1].port.cut(true)
+	alice.sent("demo/peer/bob/alice", "unheard")
+	alice.sent("demo/group/"+g+"/alice", "unheard by all")
+	got := bob.messages(4)
+	slices.Sort(got)
+	want(t, "messages", got, []string{"heard", "heard by all", "unheard", "unheard by all"})
+}
+
+func TestPeersOfADeadNodeGoOffline(t *testing.T) {
+	n := newNodes(t, 3)
+	eve := n[0].open("eve", watching("bob"))
+	bob := n[1].open("bob", func(r *broker.OpenRequest) {
+		r.Will = &broker.Publish{Topic: []byte("demo/peer/eve/bob"), Payload: []byte("gone"), QoS: 1}
+	}, watching("eve"))
+	eve.await(1, func(o *broker.Out) bool { return o.Topic == "demo/presence/bob" && string(o.Payload) == "online" })
+	n[1].freeze()
+	eve.await(2, func(o *broker.Out) bool { return o.Topic == "demo/presence/bob" && string(o.Payload) == "offline" })
+	want(t, "the will", eve.messages(1), []string{"gone"})
+	// The device can be opened at a node that lives; who was dead ends its sessions once it finds out, and comes back.
+	again := n[2].open("bob", watching("eve"))
+	n[1].thaw()
+	bob.awaitClosed()
+	n[1].awaitNodes(3)
+	again.sent("demo/peer/eve/bob", "back")
+	want(t, "messages", eve.messages(2), []string{"gone", "back"})
+	if again.isClosed() {
+		t.Error("the session at the living node was ended")
+	}
+}
+
+func TestKickAndBanReachAllNodes(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[1].open("bob")
+	if k, err := n[0].b.Kick(t.Context(), "demo", "bob", ""); err != nil || k != 1 {
+		t.Fatalf("kicked %d, %v", k, err)
+	}
+	want(t, "told", bob.awaitClosed(), broker.CloseKicked)
+	bob.leave(broker.EndServer)
+	eve := n[1].open("eve")
+	if err := n[0].b.SetBan(t.Context(), "demo", broker.Ban{Peer: "eve"}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "told", eve.awaitClosed(), broker.CloseKicked)
+	if _, err := n[1].tryOpen("eve"); broker.AsError(err).Code != broker.Banned {
+		t.Errorf("opened: %v", err)
+	}
+}
+
+func TestNonceIsUsedOnceAtAllNodes(t *testing.T) {
+	n := newNodes(t, 2, func(c *broker.AppConfig) { c.Signature.Required = true })
+	for round := range 10 {
+		signed, err := n[0].b.Sign("demo", broker.SignRequest{Peer: "bob"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		with := func(r *broker.OpenRequest) { r.Password = []byte(signed.Password) }
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		opened := 0
+		for i, w := range n {
+			wg.Go(func() {
+				if _, err := w.tryOpen(fmt.Sprintf("bob/%d-%d", round, i), with); err == nil {
+					mu.Lock()
+					opened++
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		want(t, "opened", opened, 1)
+	}
+}
+
+func TestOpenGroupSpansNodes(t *testing.T) {
+	n := newNodes(t, 2)
+	alice, bob, tablet := n[0].open("alice"), n[1].open("bob"), n[1].open("alice/tablet")
+	g, _ := alice.request("join", map[string]any{"open": true})["group"].(string)
+	if r := bob.request("join", map[string]any{"group": g}); r["ok"] != true {
+		t.Fatal(r)
+	}
+	n[0].until("both are counted, once each", func() bool {
+		group, _, err := n[0].b.Group(t.Context(), "demo", broker.GroupID(g))
+		return err == nil && group.Members == 2
+	})
+	bob.sent("demo/group/"+g+"/bob", "hi all")
+	want(t, "alice", alice.messages(1), []string{"hi all"})
+	want(t, "her other device", tablet.messages(1), []string{"hi all"})
+	bob.request("leave", map[string]any{"group": g})
+	group, _, err := n[1].b.Group(t.Context(), "demo", broker.GroupID(g))
+	if err != nil || group.Members != 1 {
+		t.Errorf("%+v, %v", group, err)
+	}
+}
+
+func TestOperatorSeesAndClearsWhatIsAtAnotherNode(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[1].openSilent("bob", watching("eve"))
+	alice := n[0].open("alice", watching("bob"))
+	for i := range 3 {
+		alice.sent("demo/peer/bob/alice", fmt.Sprint(i))
+	}
+	bob.messages(3)
+	status, found, err := n[0].b.Peer(t.Context(), "demo", "bob")
+	if err != nil || !found || !status.Online || len(status.Sessions) != 1 {
+		t.Fatalf("%+v %t %v", status, found, err)
+	}
+	s := status.Sessions[0]
+	if !s.Connected || s.Node != "n2" || !slices.Equal(s.Watch, []broker.PeerID{"eve"}) || s.Waiting != 3 {
+		t.Errorf("%+v", s)
+	}
+	items, err := n[0].b.Peers(t.Context(), "demo", broker.PeersQuery{Online: true, Limit: 10})
+	if err != nil || len(items) != 2 || items[1].Peer != "bob" {
+		t.Errorf("%+v %v", items, err)
+	}
+	if cleared, err := n[0].b.ClearQueue(t.Context(), "demo", "bob"); err != nil || cleared != 3 {
+		t.Errorf("cleared %d, %v", cleared, err)
+	}
+}
