@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"kith/broker"
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // apps is what authentication asks the broker.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"kith/archive"
+	"kith/api/archive"
 	"kith/broker"
 )
 

@@ -214,7 +214,7 @@ func TestLiveEndsWithTheServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	began := time.Now()
 	stop()
 	if err := <-ended; err != nil {

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 const (

@@ -92,16 +92,20 @@ func (c *cluster) compareSome(ctx context.Context, logs []LogID, of []*Session) 
 		return err
 	}
 	var wake []*Session
+	told := make(map[AppID][]PeerID) // whose event log grew: one may tell of a group
 	for i, s := range of {
 		if !s.raise(logs[i], last[i].N) {
 			continue
 		}
 		wake = append(wake, s)
-		if logs[i].Kind == LogEvents { // one may tell of a group
-			go c.b.reconcile(s.app.id, []PeerID{s.peer})
+		if logs[i].Kind == LogEvents {
+			told[s.app.id] = append(told[s.app.id], s.peer)
 		}
 	}
 	wakeAll(wake)
+	for app, peers := range told {
+		go c.b.reconcile(app, peers) //nolint:gosec // it has a deadline of its own and is not to hold up the comparison
+	}
 	return nil
 }
 

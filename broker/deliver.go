@@ -48,7 +48,7 @@ func (b *Broker) deliverHere(a *Append, wake []*Session) []*Session {
 // deliverGroup hands a durable group message, or a change of members, to the members connected here.
 func (b *Broker) deliverGroup(a *Append, wake []*Session) []*Session {
 	m := a.Message
-	sessions, open := b.liveSessions(groupKey{a.App, m.Group}, nil)
+	sessions, open := b.liveSessions(groupKey{a.App, m.Group})
 	log := LogID{LogConversation, a.App, string(m.Group)}
 	for _, s := range sessions {
 		var ok bool
@@ -84,7 +84,7 @@ func (b *Broker) deliverTransient(m *Message) (wake []*Session) {
 
 func (b *Broker) offerTransient(m *Message) (wake []*Session) {
 	if m.Group != "" {
-		sessions, _ := b.liveSessions(groupKey{m.App, m.Group}, nil)
+		sessions, _ := b.liveSessions(groupKey{m.App, m.Group})
 		for _, s := range sessions {
 			if s.offerTransient(m) {
 				wake = append(wake, s)

@@ -97,8 +97,8 @@ func decodeDevice(b []byte) *deviceRecord {
 	return r
 }
 
-// deviceOfCursor returns the device in the name of a cursor's key.
-func deviceOfCursor(name string) (device DeviceID, log string) {
-	d, l, _ := strings.Cut(name, "\x00")
-	return DeviceID(d), l
+// logOfCursor returns the log in the name of a cursor's key, which follows the device.
+func logOfCursor(name string) string {
+	_, log, _ := strings.Cut(name, "\x00")
+	return log
 }

@@ -222,18 +222,19 @@ func (o *outbound) forget(id LogID) {
 }
 
 // liveSessions returns who of a group is connected here, and whether it is an open group.
-func (b *Broker) liveSessions(k groupKey, buf []*Session) (sessions []*Session, open bool) {
+func (b *Broker) liveSessions(k groupKey) (sessions []*Session, open bool) {
 	sh := b.groupShardOf(k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	live := sh.groups[k]
 	if live == nil {
-		return buf, false
+		return nil, false
 	}
+	sessions = make([]*Session, 0, len(live.sessions))
 	for s := range live.sessions {
-		buf = append(buf, s)
+		sessions = append(sessions, s)
 	}
-	return buf, live.open
+	return sessions, live.open
 }
 
 // offerGroup hands a durable entry of a group's log to a member's session.

@@ -194,7 +194,7 @@ func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
 		return err
 	}
 	if g.Open {
-		sessions, _ := b.liveSessions(k, nil)
+		sessions, _ := b.liveSessions(k)
 		var peers []PeerID
 		for _, s := range sessions {
 			if !slices.Contains(peers, s.peer) {

@@ -186,7 +186,7 @@ func (c *cluster) heardOpenGroup(r *fieldReader) {
 	}
 	var sessions []*Session
 	if o.Peer == "" {
-		sessions, _ = c.b.liveSessions(k, nil)
+		sessions, _ = c.b.liveSessions(k)
 	} else {
 		sessions = c.b.connected(peerKey{o.App, o.Peer}, nil)
 	}

@@ -105,7 +105,7 @@ func TestALiveReaderFindsWhatCameLateAndTellsNothingTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer inner.Close() //nolint:errcheck // a test's, in memory
+	defer inner.Close()
 	store := &lateStore{Store: inner}
 	b, err := broker.New(broker.Options{Store: store, Apps: []broker.AppConfig{broker.DefaultAppConfig("demo")}, Late: time.Minute})
 	if err != nil {

@@ -135,7 +135,7 @@ func (b *Broker) fallbackCursors(ctx context.Context, s *Session, st *restored, 
 func (b *Broker) raiseFromStore(ctx context.Context, s *Session) error {
 	cursors, err := b.store.List(ctx, ListQuery{Space: SpaceCursor, App: s.app.id, Owner: string(s.peer), Limit: maxDeviceRecords})
 	for _, r := range cursors {
-		_, log := deviceOfCursor(r.Key.Name)
+		log := logOfCursor(r.Key.Name)
 		s.far.raise(logOf(s.app.id, s.peer, log), decodePosition(r.Value))
 	}
 	return err

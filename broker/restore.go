@@ -46,7 +46,7 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 			st.stale = append(st.stale, Write{Key: r.Key})
 			continue
 		}
-		_, log := deviceOfCursor(r.Key.Name)
+		log := logOfCursor(r.Key.Name)
 		st.cursors[log] = decodePosition(r.Value)
 	}
 	if old != nil {

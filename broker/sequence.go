@@ -199,7 +199,7 @@ func (b *Broker) unplaced(keys []groupKey) (fresh []groupKey) {
 
 // raiseGroup lets the members here look for themselves up to a place in the log.
 func (b *Broker) raiseGroup(k groupKey, at Position, wake []*Session) []*Session {
-	sessions, _ := b.liveSessions(k, nil)
+	sessions, _ := b.liveSessions(k)
 	for _, s := range sessions {
 		if s.raise(groupLog(k), at.N) {
 			wake = append(wake, s)

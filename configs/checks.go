@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 
 	"kith/broker"
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // The checks of single values. Each returns what is wrong, or "".
@@ -122,13 +122,12 @@ func between(low, high int) func(any) string {
 	}
 }
 
-func upTo(high float64) func(any) string {
-	return func(value any) string {
-		if f := *value.(*float64); f < 0 || f > high {
-			return fmt.Sprintf("%g is not between 0 and %g", f, high)
-		}
-		return ""
+func perSecond(value any) string {
+	const most = 1_000_000
+	if f := *value.(*float64); f < 0 || f > most {
+		return fmt.Sprintf("%g is not between 0 and %d", f, most)
 	}
+	return ""
 }
 
 // longest keeps sums with the clock's time far from overflow.

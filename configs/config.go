@@ -6,9 +6,9 @@ import (
 
 	"kith/api"
 	"kith/broker"
+	"kith/broker/edge"
 	"kith/broker/pebblestore"
 	"kith/broker/redisstore"
-	"kith/edge"
 	"kith/hooks"
 )
 

@@ -4,7 +4,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"kith/broker"
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // reasons is how one refusal of spec 10 is told over MQTT.

@@ -14,7 +14,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"kith/broker"
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // watchAfter is how many reads make it worth while to have a connection's hang-up told: most connections are idle.

@@ -8,7 +8,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"kith/broker"
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // maxKeepAlive is the longest keep-alive that an MQTT 5 client gets; one that asks for more, or for none, is told this

@@ -39,7 +39,7 @@ func (h *hangups) watch(c *conn) bool {
 	}
 	watched := false
 	err := c.in.raw.Control(func(fd uintptr) {
-		c.fd = int32(fd) //nolint:gosec // a descriptor
+		c.fd = int32(fd) //nolint:gosec // a descriptor fits
 		h.mu.Lock()
 		h.conns[c.fd] = c
 		h.mu.Unlock()
@@ -66,7 +66,7 @@ func (h *hangups) open() error {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return errors.Join(fmt.Errorf("open poller: %w", err), unix.Close(fd))
 	}
-	h.fd, h.file = fd, os.NewFile(uintptr(fd), "hangups") //nolint:gosec // a descriptor
+	h.fd, h.file = fd, os.NewFile(uintptr(fd), "hangups")
 	h.conns = make(map[int32]*conn)
 	h.done = make(chan struct{})
 	raw, err := h.file.SyscallConn()

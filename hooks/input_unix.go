@@ -7,7 +7,7 @@ import (
 	"net"
 	"syscall"
 
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // rawConn returns access to the descriptor of a plain TCP connection, else nil.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"kith/broker"
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // caller is who makes a call: who has the app key, or the app's own server with the master key.

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kith/api"
-	"kith/archive"
+	"kith/api/archive"
 )
 
 // importing is what kith import was asked to do.

@@ -2,9 +2,9 @@ package main
 
 import (
 	"kith/bridge/redisbus"
+	"kith/broker/edge"
 	"kith/broker/pebblestore"
 	"kith/broker/redisstore"
-	"kith/edge"
 	"kith/hooks"
 )
 

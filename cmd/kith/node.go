@@ -13,8 +13,8 @@ import (
 
 	"kith/api"
 	"kith/broker"
+	"kith/broker/edge"
 	"kith/configs"
-	"kith/edge"
 	"kith/hooks"
 )
 

@@ -211,7 +211,7 @@ func TestSlowConnectionsAreCut(t *testing.T) {
 		return conn
 	}
 	shaken := func(t *testing.T) net.Conn {
-		conn := tls.Client(rawConn(t, secure.MQTTS), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // a test's
+		conn := tls.Client(rawConn(t, secure.MQTTS), &tls.Config{InsecureSkipVerify: true})
 		if err := conn.Handshake(); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -123,7 +124,7 @@ func TestAProxyTellsTheClientsAddress(t *testing.T) {
 	}
 	resp, err := (&http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: secure,
-		DialTLS: func(string, string) (net.Conn, error) {
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
 			return tls.Client(proxied(t, ciphered.HTTP, "203.0.113.9:1"), secure), nil
 		},
 	}}).Get("https://" + ciphered.HTTP + "/healthz")

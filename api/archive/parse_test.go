@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"kith/archive"
+	"kith/api/archive"
 	"kith/broker"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"kith/archive"
+	"kith/api/archive"
 )
 
 type read struct {

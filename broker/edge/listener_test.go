@@ -13,7 +13,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // pipeListener accepts connections made in memory, from an address of the test's choice.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"kith/broker"
-	"kith/edge"
+	"kith/broker/edge"
 )
 
 // door is a listener with a guard and a clock.
