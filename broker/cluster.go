@@ -64,21 +64,29 @@ func (c *cluster) run(ctx context.Context) {
 	work.Go(func() { c.compareLoop(ctx) })
 	for ctx.Err() == nil {
 		self := c.id()
-		inner, cancel := context.WithCancel(ctx)
-		work.Go(func() {
-			if err := c.bus.Run(inner, self, c); err != nil && inner.Err() == nil {
-				c.b.log.Error("the bus ended; other nodes are heard through the store only", "err", err)
-			}
-		})
-		c.live(ctx, self)
-		cancel()
+		c.runAs(ctx, self)
 		if ctx.Err() == nil {
 			c.b.log.Error("the lease of this node ran out; its sessions end and may go on at other nodes", "node", self)
 			c.b.endAll(ctx)
 			c.begin()
+			c.forgetAnnounced()
 		}
 	}
 	work.Wait()
+}
+
+// runAs keeps one incarnation in the cluster until ctx ends or its lease is lost.
+func (c *cluster) runAs(ctx context.Context, self NodeID) {
+	inner, cancel := context.WithCancel(ctx)
+	var bus sync.WaitGroup
+	bus.Go(func() {
+		if err := c.bus.Run(inner, self, c); err != nil && inner.Err() == nil {
+			c.b.log.Error("the bus ended; other nodes are heard through the store only", "err", err)
+		}
+	})
+	c.live(ctx, self)
+	cancel()
+	bus.Wait() // it runs once at a time
 }
 
 // id returns this node's present incarnation.

@@ -25,6 +25,18 @@ func (c *cluster) announce(keys []groupKey) {
 	}
 }
 
+// forgetAnnounced has groups announced again: an earlier incarnation of this node was in their records.
+func (c *cluster) forgetAnnounced() {
+	for i := range c.b.groups {
+		sh := &c.b.groups[i]
+		sh.mu.Lock()
+		for _, live := range sh.groups {
+			live.announced = false
+		}
+		sh.mu.Unlock()
+	}
+}
+
 func (c *cluster) announceAll(keys []Key) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -63,6 +63,9 @@ func (c *cluster) newClaim() string {
 	return string(c.id()) + "\x02" + strconv.FormatUint(c.b.ids.Next().clock(), 36)
 }
 
+// made reports whether a claim is of this incarnation.
+func (c *cluster) made(claim string) bool { return strings.HasPrefix(claim, string(c.id())+"\x02") }
+
 // claim makes this node the holder of the session's device. Another that holds it is asked to end its session first; from one that is
 // dead it is taken.
 func (c *cluster) claim(ctx context.Context, s *Session) error {

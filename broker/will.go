@@ -83,9 +83,16 @@ func (s *Session) successor() *Session {
 	return nil
 }
 
-// fireWill publishes the will as the session's own message; the gate was passed at open.
+// fireWill publishes the will as the session's own message; the gate was passed at open. While this node may not write, it waits:
+// should the node be declared dead, another publishes the will.
 func (s *Session) fireWill() {
 	b, p := s.b, *s.will
+	if c := b.cluster; c != nil && !c.leased() {
+		if !b.stopped.Load() && (s.claim == "" || c.made(s.claim)) {
+			time.AfterFunc(c.lease/2, s.fireWill)
+		}
+		return
+	}
 	if s.willExpiry > 0 {
 		p.Props.Expires = b.now().Add(s.willExpiry).UnixMilli()
 	}
