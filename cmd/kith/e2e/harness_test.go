@@ -6,6 +6,7 @@ package e2e_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -107,6 +108,7 @@ type config struct {
 	apps   []string // items of "apps", as YAML
 	args   []string // further arguments
 	redis  string   // further keys of "store": of a Redis of the test's own
+	node   string   // its name, and further keys of "node"
 }
 
 // prefixes keep the data of servers apart that share a Redis.
@@ -120,7 +122,7 @@ func (c *config) write() error {
 	if c.redis == "" && redis != nil {
 		c.redis = fmt.Sprintf(", engine: redis, redis: {addrs: [%q], prefix: e2e%d}", redis.Addr, prefixes.Add(1))
 	}
-	fmt.Fprintf(&b, "node: {name: test}\nstore: {path: %q%s}\n", filepath.Join(c.dir, "data"), c.redis)
+	fmt.Fprintf(&b, "node: {name: %s}\nstore: {path: %q%s}\n", cmp.Or(c.node, "test"), filepath.Join(c.dir, "data"), c.redis)
 	b.WriteString(c.more + "\n")
 	fmt.Fprintf(&b, "operators: [{name: admin, token: %s, role: admin, apps: [\"*\"]}]\napps:\n", adminToken)
 	for _, app := range c.apps {
@@ -332,6 +334,12 @@ func (b *logBuffer) text(about string) string {
 
 // waitUntil polls for what no event tells.
 func waitUntil(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	waitFor(t, patience, what, done)
+}
+
+// waitFor does that with a patience of its own.
+func waitFor(t testing.TB, patience time.Duration, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
