@@ -72,7 +72,8 @@ type PresenceConfig struct {
 
 // HistoryConfig bounds history (spec 12).
 type HistoryConfig struct {
-	Age time.Duration `yaml:"age"` // 0: for ever
+	Age   time.Duration `yaml:"age"`   // 0: for ever
+	Bytes int           `yaml:"bytes"` // of all messages together; 0: no bound
 }
 
 // DefaultAppConfig returns the defaults of spec 12 for an app without a key.

@@ -228,13 +228,23 @@ type Write struct {
 	Current  []byte // with Conflict: the value that stands
 }
 
-// Delete removes messages from history, or a whole log.
+// Delete removes messages from history, a whole log, or the beginning of one.
 type Delete struct {
 	App AppID
 	// Message, when not zero, is removed from its app's log, or its past; other logs' references to it are passed over from then on.
 	Message MessageID
 	// Log, when Message is zero, is emptied; its numbers go on from where they were.
 	Log LogID
+	// Before, when not zero, spares what lies from that id on, and, where that is cheaper, some of what lies just before it. It is not for
+	// LogEvents.
+	Before MessageID
+}
+
+// Sizer is a store that knows how much it holds.
+type Sizer interface {
+	// HistoryBytes returns about how many bytes the messages of an app take, those of its past too, without indexes. It follows what
+	// is stored and removed at once.
+	HistoryBytes(ctx context.Context, app AppID) (int64, error)
 }
 
 // ListQuery selects records of one space and app. With Owner set, those of that owner whose name starts with Prefix; else

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -163,6 +164,8 @@ var options = []option{
 		at: app(func(a *broker.AppConfig) any { return &a.Requests.PerSecond })},
 	{key: "apps[].requests.burst", check: between(0, 1_000_000), doc: "how many at once; 0: one",
 		at: app(func(a *broker.AppConfig) any { return &a.Requests.Burst })},
+	{key: "apps[].history.bytes", check: between(0, math.MaxInt), doc: "how many bytes of messages are kept, about; 0: no bound",
+		at: app(func(a *broker.AppConfig) any { return &a.History.Bytes })},
 	{key: "apps[].webhooks", doc: "none in this version",
 		at: func(*Config, int) any { return reserved("webhooks") }},
 	{key: "apps[].push", doc: "none in this version",
