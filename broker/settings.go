@@ -19,6 +19,7 @@ type AppConfig struct {
 	Rate              RateConfig      `yaml:"rate"`
 	Presence          PresenceConfig  `yaml:"presence"`
 	History           HistoryConfig   `yaml:"history"`
+	Trace             bool            `yaml:"trace"` // keep when each delivery was sent and acknowledged
 	Requests          RequestsConfig  `yaml:"requests"`
 }
 
@@ -89,6 +90,7 @@ func DefaultAppConfig(id AppID) AppConfig {
 		Devices:      20,
 		GroupMembers: 2000,
 		Rate:         RateConfig{MessagesPerSecond: 100, Burst: 200},
+		Trace:        true,
 		Requests:     DefaultRequests(),
 	}
 }

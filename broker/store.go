@@ -189,6 +189,7 @@ const (
 	SpaceNode       Space = 'a' // no app, owner a node's incarnation: its lease
 	SpaceWhere      Space = 'w' // owner peer or group: the nodes it is on
 	SpaceAudit      Space = 'l' // owner "log", name an id turned over: who changed what over REST
+	SpaceTrail      Space = 't' // owner peer, name device NUL log NUL first number turned over, and time: what became of deliveries
 	SpaceServer     Space = 'z' // owner what it is for: things the server made once
 )
 

@@ -160,6 +160,8 @@ var options = []option{
 		at: app(func(a *broker.AppConfig) any { return &a.Presence.Grace })},
 	{key: "apps[].history.age", check: lasting(0), doc: "how long messages are kept; 0s: for ever",
 		at: app(func(a *broker.AppConfig) any { return &a.History.Age })},
+	{key: "apps[].trace", doc: "keep when each delivery was sent and acknowledged, for queue.age",
+		at: app(func(a *broker.AppConfig) any { return &a.Trace })},
 	{key: "apps[].requests.per_second", check: perSecond, doc: "REST calls with the app's keys; 0: no bound",
 		at: app(func(a *broker.AppConfig) any { return &a.Requests.PerSecond })},
 	{key: "apps[].requests.burst", check: between(0, 1_000_000), doc: "how many at once; 0: one",
