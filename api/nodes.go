@@ -14,15 +14,18 @@ type Node struct {
 	Started  int64  `json:"started" doc:"When it started, Unix milliseconds." example:"1416290728000"`
 	Sessions int64  `json:"sessions" doc:"Connections now." example:"42"`
 	Ready    bool   `json:"ready" doc:"Whether it can serve, as /readyz says." example:"true"`
+	Draining bool   `json:"draining" doc:"Whether its clients are moved to other nodes, or were." example:"false"`
 }
 
-func nodeOf(n broker.NodeInfo) Node { return Node{n.Name, n.Version, n.Started, n.Sessions, n.Ready} }
+func nodeOf(n broker.NodeInfo) Node {
+	return Node{n.Name, n.Version, n.Started, n.Sessions, n.Ready, n.Draining}
+}
 
 func (s *Server) registerNodes() {
 	register(s, operation{
 		id: "list-nodes", method: http.MethodGet, path: "/v1/nodes", tag: "operators", role: RoleViewer,
 		summary: "List nodes", description: "The servers that are up, in the order of their names.",
-		answer: Page[Node]{Items: []Node{{"kith-1", "1.0.0", 1416290728000, 42, true}}, Next: nodeList.cursor("kith-1")},
+		answer: Page[Node]{Items: []Node{{"kith-1", "1.0.0", 1416290728000, 42, true, false}}, Next: nodeList.cursor("kith-1")},
 	}, func(ctx context.Context, in *PageQuery) (*Answer[Page[Node]], error) {
 		after, err := nodeList.last(in.Cursor)
 		if err != nil {

@@ -16,6 +16,7 @@ func TestOperatorsSeeTheNode(t *testing.T) {
 		Started  int64  `json:"started"`
 		Sessions int64  `json:"sessions"`
 		Ready    bool   `json:"ready"`
+		Draining bool   `json:"draining"`
 	}]
 	s.call(viewer, "GET", "/v1/nodes", nil).ok(200, &page)
 	if len(page.Items) != 1 || page.Next != "" {

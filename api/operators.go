@@ -45,5 +45,7 @@ func (os operators) find(token string) (knownOperator, bool) {
 
 // sees reports whether the operator is given app, whether or not that exists.
 func (o *knownOperator) sees(app broker.AppID) bool {
-	return slices.Contains(o.apps, AllApps) || slices.Contains(o.apps, string(app))
+	return o.seesAll() || slices.Contains(o.apps, string(app))
 }
+
+func (o *knownOperator) seesAll() bool { return slices.Contains(o.apps, AllApps) }

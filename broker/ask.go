@@ -31,6 +31,8 @@ const (
 	askSessions                // the sessions of a peer
 	askCount                   // how many of an open group are there
 	askSkip                    // to pass over what waits in a peer's logs
+	askDrain                   // to move the sessions to other nodes; answers how the node stands
+	askUndrain                 // to end that; the same
 )
 
 // asks are the questions of this node that wait for an answer.
@@ -61,6 +63,7 @@ type reply struct {
 	Error    string        `json:"error,omitempty"`
 	Count    int           `json:"count,omitempty"`
 	Sessions []SessionInfo `json:"sessions,omitempty"`
+	Node     *NodeInfo     `json:"node,omitempty"` // none: ErrNoRefuge
 }
 
 // ask asks a node and waits for its answer, or for ctx.
@@ -156,6 +159,12 @@ func (c *cluster) answer(ctx context.Context, kind askKind, q *question) (*reply
 				s.skipTo(logOf(q.App, q.Peer, l.Log), l.To)
 			}
 		}
+	case askDrain, askUndrain:
+		n, err := c.b.drainHere(kind == askDrain)
+		if err != nil {
+			return &reply{}, nil
+		}
+		return &reply{Node: &n}, nil
 	default:
 		return nil, errors.New("no such question")
 	}

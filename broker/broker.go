@@ -22,11 +22,13 @@ type Options struct {
 	Node  string // the node's name, for status
 	// Bus, when it is set, makes this broker one of several nodes that share the store; Lease is how long a node that is not heard of
 	// counts as alive (0: DefaultLease).
-	Bus     Bus
-	Lease   time.Duration
-	Version string // of the program, for status
-	Apps    []AppConfig
-	Logger  *slog.Logger // nil: nothing is logged
+	Bus   Bus
+	Lease time.Duration
+	// DrainPerSecond is how many sessions are moved in a second when this node is drained (0: DefaultDrainPerSecond).
+	DrainPerSecond int
+	Version        string // of the program, for status
+	Apps           []AppConfig
+	Logger         *slog.Logger // nil: nothing is logged
 	// Late is how long after a later one an entry may still come into a log without numbers: where several nodes write to several
 	// shards. Live readers look back that far. 0: never, as in the embedded store.
 	Late time.Duration
@@ -36,7 +38,6 @@ type Options struct {
 // Broker holds the sessions of one node and the rules between peers. All methods are safe for concurrent use.
 type Broker struct {
 	store       Store
-	sizer       Sizer // nil where the store does not know how much it holds
 	node        string
 	version     string
 	incarnation string   // of this start, where there is one node: tells its device records from those a crash left
@@ -56,8 +57,7 @@ type Broker struct {
 	groups  [shardCount]groupShard
 	opening [openingLocks]sync.Mutex // one device's opens are taken one at a time
 
-	dirty    dirtySet
-	trimming trimming
+	dirty dirtySet
 	// stagedPool holds batches between uses: a busy session stages one with every read.
 	stagedPool sync.Pool
 	counters   counters
@@ -92,7 +92,6 @@ func New(o Options) (*Broker, error) {
 	if b.now == nil {
 		b.now = time.Now
 	}
-	b.sizer, _ = o.Store.(Sizer)
 	b.started = b.now().UnixMilli()
 	b.ids = NewIDClock(rand.Uint32(), MessageID{}, b.now) //nolint:gosec // tells nodes apart, no secret
 	b.stagedPool.New = func() any { return &staged{} }
@@ -100,7 +99,7 @@ func New(o Options) (*Broker, error) {
 	b.apps.Store(&map[AppID]*app{})
 	b.SetApps(o.Apps)
 	if o.Bus != nil {
-		b.cluster = newCluster(b, o.Bus, o.Lease)
+		b.cluster = newCluster(b, o.Bus, o.Lease, o.DrainPerSecond)
 	}
 	return b, nil
 }
@@ -177,12 +176,9 @@ func (b *Broker) CheckAppKey(id AppID, key string) bool {
 	return subtle.ConstantTimeCompare(presented[:], current[:]) == 1 && known && cfg.AppKey != ""
 }
 
-// Run does the broker's background work until ctx ends: it publishes the wills that a crash left, saves how far
-// sessions came, and trims history.
+// Run does the broker's background work until ctx ends: it publishes the wills that a crash left, and saves how far
+// sessions came.
 func (b *Broker) Run(ctx context.Context) error {
-	var history sync.WaitGroup
-	history.Go(func() { b.keepHistory(ctx) })
-	defer history.Wait()
 	if b.cluster != nil {
 		left := make(chan struct{})
 		go func() {
@@ -228,6 +224,9 @@ func (b *Broker) closeSessions(why CloseReason, chosen func(*Session) bool) {
 func (b *Broker) Ready(ctx context.Context) error {
 	if b.stopped.Load() {
 		return Errorf(Internal, "the server is stopping")
+	}
+	if b.draining() {
+		return ErrDraining
 	}
 	if b.cluster != nil && !b.cluster.leased() {
 		return errNotLeased

@@ -20,6 +20,7 @@ const DefaultLease = 10 * time.Second
 //	sequence.go     a group's messages and changes of members in their order, whoever tells of them
 //	compare.go      what no note told: the ends of the logs, every 5 s
 //	ask.go          questions from one node to another
+//	drain.go        sessions that are asked to go on at other nodes
 type cluster struct {
 	b     *Broker
 	bus   Bus
@@ -31,6 +32,7 @@ type cluster struct {
 	nodes nodeTable
 	learn learner
 	asks  asks
+	drain drain
 
 	openingLock sync.Mutex
 	opening     map[string]chan struct{} // by claim: sessions on their way
@@ -41,7 +43,10 @@ type cluster struct {
 
 var errNotLeased = errors.New("this node's lease in the cluster ran out")
 
-func newCluster(b *Broker, bus Bus, lease time.Duration) *cluster {
+func newCluster(b *Broker, bus Bus, lease time.Duration, drainPerSecond int) *cluster {
+	if drainPerSecond <= 0 {
+		drainPerSecond = DefaultDrainPerSecond
+	}
 	if lease <= 0 {
 		lease = DefaultLease
 	}
@@ -49,6 +54,7 @@ func newCluster(b *Broker, bus Bus, lease time.Duration) *cluster {
 	c.opening = make(map[string]chan struct{})
 	c.nodes.known = make(map[NodeID]*knownNode)
 	c.learn.wake = make(chan struct{}, 1)
+	c.drain.wake, c.drain.changed, c.drain.perSecond = make(chan struct{}, 1), make(chan struct{}, 1), drainPerSecond
 	c.asks.open = make(map[uint64]chan []byte)
 	c.asks.slots = make(chan struct{}, maxAnswering)
 	c.begin()
@@ -62,6 +68,7 @@ func (c *cluster) run(ctx context.Context) {
 	var work sync.WaitGroup
 	work.Go(func() { c.learnLoop(ctx) })
 	work.Go(func() { c.compareLoop(ctx) })
+	work.Go(func() { c.drainLoop(ctx) })
 	for ctx.Err() == nil {
 		self := c.id()
 		c.runAs(ctx, self)
@@ -148,8 +155,13 @@ func (c *cluster) Receive(from NodeID, note []byte) {
 // Lost implements BusReceiver.
 func (c *cluster) Lost(from NodeID) {
 	c.b.log.Debug("notes were lost; looking at the store", "from", from)
+	notify(c.resync)
+}
+
+// notify leaves a signal, unless one is there already.
+func notify(signal chan struct{}) {
 	select {
-	case c.resync <- struct{}{}:
+	case signal <- struct{}{}:
 	default:
 	}
 }

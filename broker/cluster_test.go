@@ -62,7 +62,7 @@ func (w *world) join(name string) {
 	var err error
 	w.port, w.gate = w.hub.bus(), &gate{Store: w.store}
 	w.b, err = broker.New(broker.Options{
-		Store: w.gate, Node: name, Bus: w.port, Lease: testLease, Apps: []broker.AppConfig{w.cfg}, Now: w.now,
+		Store: w.gate, Node: name, Bus: w.port, Lease: testLease, DrainPerSecond: drainRate, Apps: []broker.AppConfig{w.cfg}, Now: w.now,
 	})
 	if err != nil {
 		w.t.Fatal(err)

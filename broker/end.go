@@ -24,23 +24,25 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 		return
 	}
 	closed := how == EndDisconnect || how == EndDisconnectWill
-	moving := b.cluster != nil && b.stopped.Load() // it goes on at another node, or is offline once this one is gone
+	moving := !closed && b.cluster != nil && (s.moving.Load() || b.stopped.Load())
 	hold := time.Duration(0)
-	if how == EndLost && !b.stopped.Load() {
+	if moving || how == EndLost && !b.stopped.Load() {
 		hold = max(s.app.cfg.Load().Presence.Grace, min(s.willDelay, s.expiry))
 	}
-	if moving {
-		hold = DefaultLease
+	if moving { // it goes on at another node; one that does not is offline, and its will is published
+		hold = max(hold, b.cluster.lease)
 	}
 	b.leave(s, hold)
 	switch {
 	case how == EndDisconnect:
 		s.forgetWill()
-	case !moving || how == EndDisconnectWill:
+	case moving:
+		s.publishWillAfter(hold)
+	default:
 		s.publishWill(how)
 	}
 	b.storeEnded(s)
-	if b.cluster != nil && !moving {
+	if b.cluster != nil {
 		b.cluster.unclaimLater(s.key(), held{s.device, b.cluster.id(), s.claim}, hold)
 	}
 	b.log.Debug("session ended", "app", s.app.id, "peer", s.peer, "device", s.device, "closed", closed)
@@ -108,7 +110,6 @@ func (b *Broker) endedBatch(s *Session) *Batch {
 	}
 	s.mu.Lock()
 	writes = append(writes, s.cursorWrites(true)...)
-	writes = append(writes, s.trailWrites()...)
 	s.mu.Unlock()
 	writes = append(writes, b.openEnded(s)...)
 	return &Batch{Writes: writes}

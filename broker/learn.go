@@ -35,7 +35,7 @@ func (l *learner) add(keys ...Key) {
 		l.keys[k] = struct{}{}
 	}
 	l.mu.Unlock()
-	l.signal()
+	notify(l.wake)
 }
 
 // await has a told again once keys were read.
@@ -46,13 +46,6 @@ func (l *learner) await(a Append, keys []Key) {
 	}
 	l.mu.Unlock()
 	l.add(keys...)
-}
-
-func (l *learner) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
 }
 
 func (l *learner) take() (keys []Key, waiting []Append) {

@@ -30,6 +30,7 @@ type nodeRecord struct {
 	Started  int64  `json:"started"` // Unix milliseconds
 	Sessions int64  `json:"sessions"`
 	Ready    bool   `json:"ready"`
+	Draining bool   `json:"draining,omitempty"`
 	Beat     uint64 `json:"beat"`             // counts its renewals
 	Gone     int64  `json:"gone,omitempty"`   // Unix milliseconds when it was declared dead, or left
 	Left     bool   `json:"left,omitempty"`   // by itself: its clients are on their way to other nodes
@@ -63,7 +64,11 @@ func (c *cluster) begin() {
 }
 
 func (c *cluster) record(beat uint64) nodeRecord {
-	return nodeRecord{Name: c.b.node, Version: c.b.version, Started: c.b.started, Sessions: c.b.counters.sessions.Load(), Ready: !c.b.stopped.Load(), Beat: beat}
+	draining := c.drain.on.Load()
+	return nodeRecord{
+		Name: c.b.node, Version: c.b.version, Started: c.b.started, Sessions: c.b.counters.sessions.Load(),
+		Ready: !c.b.stopped.Load() && !draining, Draining: draining, Beat: beat,
+	}
 }
 
 // live renews the lease of self and looks at the other nodes, until ctx ends or the lease is lost.
@@ -96,6 +101,8 @@ func (c *cluster) live(ctx context.Context, self NodeID) {
 		}
 		select {
 		case <-tick.C:
+		case <-c.drain.changed:
+			next = time.Time{}
 		case <-ctx.Done():
 			c.leave(self, held)
 			return
@@ -327,7 +334,7 @@ func (b *Broker) Nodes(ctx context.Context) []NodeInfo {
 	list := []NodeInfo{here}
 	for id, n := range t.known {
 		if n.rec.Gone == 0 && id != b.cluster.id() {
-			list = append(list, NodeInfo{n.rec.Name, n.rec.Version, n.rec.Started, n.rec.Sessions, n.rec.Ready})
+			list = append(list, NodeInfo{n.rec.Name, n.rec.Version, n.rec.Started, n.rec.Sessions, n.rec.Ready, n.rec.Draining})
 		}
 	}
 	slices.SortFunc(list, func(x, y NodeInfo) int { return cmpString(x.Name, y.Name) })

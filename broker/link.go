@@ -21,6 +21,7 @@ const (
 	CloseKicked                       // by an operator, or banned: 0x98
 	CloseShutdown                     // the server stops: 0x8B
 	CloseStoreAway                    // a publish was held too long: 0x83; the client sends it again
+	CloseMoved                        // the node is drained: 0x9C or 0x9D; the client goes on at another
 )
 
 // EndReason says how a connection ended.

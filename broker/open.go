@@ -46,6 +46,9 @@ func (b *Broker) admit(ctx context.Context, r *OpenRequest, link Link) (*Session
 	if b.stopped.Load() {
 		return nil, nil, Errorf(Internal, "the server is stopping; connect again in a moment")
 	}
+	if b.draining() {
+		return nil, nil, ErrDraining
+	}
 	if b.cluster != nil && !b.cluster.leased() {
 		return nil, nil, errStoreAway
 	}

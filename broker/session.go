@@ -3,6 +3,7 @@ package broker
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -50,6 +51,7 @@ type Session struct {
 	had      MessageID // deviceRecord.Had, with ended; receive none: from the start
 	absent   MessageID // receive none: what was absent before it stays so
 	refusals refusals
+	moving   atomic.Bool     // it was asked to go on at another node
 	dirty    bool            // waits for its cursors to be saved
 	attempts map[attempt]int // connections over which a message was left unacknowledged before this one
 }

@@ -35,11 +35,12 @@ type NodeInfo struct {
 	Started  int64 // Unix milliseconds
 	Sessions int64 // connected now
 	Ready    bool  // whether it can serve
+	Draining bool  // whether its clients are moved to other nodes, or were
 }
 
 // Node describes this node, but for whether it is ready.
 func (b *Broker) Node() NodeInfo {
-	return NodeInfo{Name: b.node, Version: b.version, Started: b.started, Sessions: b.counters.sessions.Load()}
+	return NodeInfo{Name: b.node, Version: b.version, Started: b.started, Sessions: b.counters.sessions.Load(), Draining: b.draining()}
 }
 
 // refusedByCode returns how often each code was given.

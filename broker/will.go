@@ -47,7 +47,18 @@ func (s *Session) publishWill(how EndReason) {
 		s.fireWill()
 		return
 	}
+	s.publishWillAfter(delay)
+}
+
+// publishWillAfter publishes the session's will unless its client comes back within the delay, here or at another node.
+func (s *Session) publishWillAfter(delay time.Duration) {
+	if s.will == nil {
+		return
+	}
 	time.AfterFunc(delay, func() {
+		if s.b.cluster != nil && s.b.stopped.Load() {
+			return // the other nodes do it
+		}
 		if next := s.successor(); next == nil && s.willStands() && !s.isElsewhere() {
 			s.fireWill() // else the session came back in time [MQTT-3.1.3-9]
 		}

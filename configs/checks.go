@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"kith/broker"
@@ -54,6 +55,16 @@ func nodeName(value any) string {
 	name := *value.(*string)
 	if _, ok := broker.ParseAppID(name); name != "" && !ok {
 		return quote(name) + " is not 1–64 of A–Z a–z 0–9 _ . -"
+	}
+	return ""
+}
+
+// reference checks an MQTT 5 Server Reference: host or host:port, one or several with spaces between.
+func reference(value any) string {
+	const most = 256
+	s := *value.(*string)
+	if len(s) > most || strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s) {
+		return fmt.Sprintf("is over %d bytes or holds control characters; write host:port, or several with spaces between", most)
 	}
 	return ""
 }

@@ -32,10 +32,18 @@ type ListenConfig struct {
 	Proxy edge.ProxyConfig
 }
 
-// NodeConfig names the node.
+// NodeConfig names the node, and says how it stands among others.
 type NodeConfig struct {
 	Name  string        // empty: the host name
 	Lease time.Duration // how long a node that is not heard of counts as alive
+	Drain DrainConfig
+}
+
+// DrainConfig says how a node's clients are moved to other nodes.
+type DrainConfig struct {
+	PerSecond int           // sessions
+	Timeout   time.Duration // how long a stop waits for it; 0: a stop moves nobody
+	Reference string        // told to MQTT 5 clients as Server Reference; "": they know where to connect
 }
 
 // StoreConfig chooses and sets the store.
@@ -56,7 +64,7 @@ func Default() *Config {
 	return &Config{
 		Listen: ListenConfig{Config: hooks.DefaultConfig(), HTTP: ":8080"},
 		Limits: edge.DefaultLimits(),
-		Node:   NodeConfig{Lease: broker.DefaultLease},
+		Node:   NodeConfig{Lease: broker.DefaultLease, Drain: DrainConfig{PerSecond: broker.DefaultDrainPerSecond, Timeout: time.Minute}},
 		API:    api.DefaultConfig(),
 		Store: StoreConfig{
 			Engine: EnginePebble,

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"math"
 	"strings"
 	"time"
 
@@ -65,6 +64,12 @@ var options = []option{
 		at: func(c *Config, _ int) any { return &c.Node.Name }},
 	{key: "node.lease", check: lasting(time.Second), doc: "how long a node that is not heard of counts as alive, where nodes share a store",
 		at: func(c *Config, _ int) any { return &c.Node.Lease }},
+	{key: "node.drain.per_second", check: between(1, 1_000_000), doc: "how many clients a second a node that is drained sends to other nodes",
+		at: func(c *Config, _ int) any { return &c.Node.Drain.PerSecond }},
+	{key: "node.drain.timeout", check: lasting(0), doc: "how long a stop waits for that; then the rest are closed at once; 0s: a stop drains nothing",
+		at: func(c *Config, _ int) any { return &c.Node.Drain.Timeout }},
+	{key: "node.drain.reference", check: reference, doc: "where clients of MQTT 5 are told to go (Server Reference), such as the load balancer; empty: where they came from",
+		at: func(c *Config, _ int) any { return &c.Node.Drain.Reference }},
 
 	{key: "store.engine", check: oneOf(EnginePebble, EngineRedis), doc: "pebble (embedded) or redis",
 		at: func(c *Config, _ int) any { return &c.Store.Engine }},
@@ -160,14 +165,10 @@ var options = []option{
 		at: app(func(a *broker.AppConfig) any { return &a.Presence.Grace })},
 	{key: "apps[].history.age", check: lasting(0), doc: "how long messages are kept; 0s: for ever",
 		at: app(func(a *broker.AppConfig) any { return &a.History.Age })},
-	{key: "apps[].trace", doc: "keep when each delivery was sent and acknowledged, for queue.age",
-		at: app(func(a *broker.AppConfig) any { return &a.Trace })},
 	{key: "apps[].requests.per_second", check: perSecond, doc: "REST calls with the app's keys; 0: no bound",
 		at: app(func(a *broker.AppConfig) any { return &a.Requests.PerSecond })},
 	{key: "apps[].requests.burst", check: between(0, 1_000_000), doc: "how many at once; 0: one",
 		at: app(func(a *broker.AppConfig) any { return &a.Requests.Burst })},
-	{key: "apps[].history.bytes", check: between(0, math.MaxInt), doc: "how many bytes of messages are kept, about; 0: no bound",
-		at: app(func(a *broker.AppConfig) any { return &a.History.Bytes })},
 	{key: "apps[].webhooks", doc: "none in this version",
 		at: func(*Config, int) any { return reserved("webhooks") }},
 	{key: "apps[].push", doc: "none in this version",

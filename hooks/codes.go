@@ -37,9 +37,15 @@ var refusals = map[broker.Code]reasons{
 // busy is how a node tells that it, and not the client, is in trouble.
 var busy = reasons{0x89, 3, 0x83, 0x83}
 
+// elsewhere is how a node that is drained tells that another takes the client.
+var elsewhere = reasons{faultMoved.code, 3, 0x83, 0x83}
+
 func reasonsOf(e *broker.Error) reasons {
-	if edge.IsBusy(e) {
+	switch {
+	case edge.IsBusy(e):
 		return busy
+	case e == broker.ErrDraining:
+		return elsewhere
 	}
 	if r, ok := refusals[e.Code]; ok {
 		return r
@@ -61,4 +67,13 @@ var closeCodes = map[broker.CloseReason]*fault{
 	broker.CloseKicked:    {0x98, "disconnected by an operator"},
 	broker.CloseShutdown:  {0x8B, "the server stops"},
 	broker.CloseStoreAway: {0x83, "a publish was held too long; send it again"},
+	broker.CloseMoved:     faultMoved,
+}
+
+// faultOfClose is what a client is told of a close. One that is moved is told where to, where the settings name that.
+func (s *Server) faultOfClose(why broker.CloseReason) *fault {
+	if why == broker.CloseMoved && s.reference != "" {
+		return faultMovedTo
+	}
+	return closeCodes[why]
 }

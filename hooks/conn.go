@@ -180,7 +180,7 @@ func (c *conn) Close(why broker.CloseReason) {
 	if c.closing {
 		return
 	}
-	c.closing, c.why = true, closeCodes[why]
+	c.closing, c.why = true, c.srv.faultOfClose(why)
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // long past: wakes the reader
 	_ = c.nc.SetWriteDeadline(time.Now().Add(c.srv.limits.close))
 	c.stopOutput()
@@ -250,7 +250,7 @@ func (c *conn) finish(e end) {
 	}
 	last := c.out.take(c.out.rest)
 	if e.why != nil && c.session != nil && c.enc.v5 {
-		last = appendDisconnect(last, e.why, c.enc.maximum) // [MQTT-3.14.0-1]: never before a CONNACK of 0
+		last = appendDisconnect(last, e.why, c.srv.reference, c.enc.maximum) // [MQTT-3.14.0-1]: never before a CONNACK of 0
 	}
 	if len(last) > 0 {
 		if _, err := c.nc.Write(last); err != nil {

@@ -370,6 +370,7 @@ func TestDisconnect(t *testing.T) {
 func TestServerCloses(t *testing.T) {
 	for why, code := range map[broker.CloseReason]byte{
 		broker.CloseTakenOver: 0x8E, broker.CloseKicked: 0x98, broker.CloseShutdown: 0x8B, broker.CloseStoreAway: 0x83,
+		broker.CloseMoved: 0x9C,
 	} {
 		ts := startServer(t)
 		five, f5 := ts.open(t, 5, "five")
@@ -381,6 +382,24 @@ func TestServerCloses(t *testing.T) {
 		three.expectEnd(0)
 		expectEnded(t, f5, broker.EndServer)
 		expectEnded(t, f3, broker.EndServer)
+	}
+}
+
+func TestDrainTellsWhereToGo(t *testing.T) {
+	for reference, code := range map[string]byte{"": 0x9C, "chat.example.com:1883": 0x9D} {
+		ts := startServer(t, func(s *Server) { s.reference = reference })
+		c, f := ts.open(t, 5, "alice")
+		f.link.Close(broker.CloseMoved)
+		if pk := c.expect(packets.Disconnect); pk.ReasonCode != code || pk.Properties.ServerReference != reference {
+			t.Errorf("DISCONNECT %#x %q", pk.ReasonCode, pk.Properties.ServerReference)
+		}
+		late := ts.dial(t, 5)
+		connect := connectPacket(5, "late")
+		connect.Connect.Username = []byte("drained")
+		late.send(connect)
+		if pk := late.expect(packets.Connack); pk.ReasonCode != code || pk.Properties.ServerReference != reference {
+			t.Errorf("CONNACK %#x %q", pk.ReasonCode, pk.Properties.ServerReference)
+		}
 	}
 }
 

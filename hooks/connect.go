@@ -135,15 +135,18 @@ func (c *conn) refuse(version, code5, code3 byte, text string) {
 	c.srv.count.refused.Add(1)
 	switch {
 	case version >= 5:
-		props := 3 + len(text)
-		rest := 2 + varintLen(props) + props
+		props := appendText([]byte{packets.PropReasonString}, text)
+		if code5 == faultMoved.code && c.srv.reference != "" {
+			code5, props = faultMovedTo.code, appendText(append(props, packets.PropServerReference), c.srv.reference)
+		}
+		rest := 2 + varintLen(len(props)) + len(props)
 		if c.enc.maximum > 0 && rest+3 > int(c.enc.maximum) { // [MQTT-3.2.2-19]
 			c.out.write([]byte{packets.Connack << 4, 3, 0, code5, 0})
 			return
 		}
 		b := appendVarint([]byte{packets.Connack << 4}, rest)
-		b = appendVarint(append(b, 0, code5), props) // Session Present is 0 [MQTT-3.2.2-6]
-		c.out.write(appendText(append(b, packets.PropReasonString), text))
+		b = appendVarint(append(b, 0, code5), len(props)) // Session Present is 0 [MQTT-3.2.2-6]
+		c.out.write(append(b, props...))
 	case code3 != 0:
 		c.out.write([]byte{packets.Connack << 4, 2, 0, code3})
 	}

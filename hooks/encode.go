@@ -268,12 +268,16 @@ func appendTime(b []byte, ms int64) []byte {
 	return b
 }
 
-// appendDisconnect appends a DISCONNECT with a reason string that the client has room for [MQTT-3.14.2-3].
-func appendDisconnect(b []byte, f *fault, maximum uint32) []byte {
-	props := 3 + len(f.text)
-	if rest := 1 + varintLen(props) + props; maximum == 0 || rest+2 <= int(maximum) {
+// appendDisconnect appends a DISCONNECT with a reason string that the client has room for [MQTT-3.14.2-3]; reference is where a client is
+// told to go that is moved.
+func appendDisconnect(b []byte, f *fault, reference string, maximum uint32) []byte {
+	props := appendText([]byte{packets.PropReasonString}, f.text)
+	if f == faultMovedTo {
+		props = appendText(append(props, packets.PropServerReference), reference)
+	}
+	if rest := 1 + varintLen(len(props)) + len(props); maximum == 0 || rest+2 <= int(maximum) {
 		b = append(appendVarint(append(b, packets.Disconnect<<4), rest), f.code)
-		return appendText(append(appendVarint(b, props), packets.PropReasonString), f.text)
+		return append(appendVarint(b, len(props)), props...)
 	}
 	return append(b, packets.Disconnect<<4, 1, f.code)
 }

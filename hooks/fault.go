@@ -42,6 +42,12 @@ var (
 	faultUnspecified = &fault{0x80, "unspecified error"}
 )
 
+// What a client is told that goes on at another node; the second with the Server Reference.
+var (
+	faultMoved   = &fault{0x9C, "use another server"}
+	faultMovedTo = &fault{0x9D, "server moved"}
+)
+
 // faultOf turns an error of the engine into a fault. Its texts name no payload.
 func faultOf(err error) error {
 	if code, ok := err.(packets.Code); ok && code.Code >= 0x80 { //nolint:errorlint // the engine returns it bare

@@ -226,6 +226,8 @@ func (ts *testServer) openFake(_ context.Context, r *broker.OpenRequest, link br
 	switch r.App {
 	case "banned":
 		return nil, false, broker.Errorf(broker.Banned, "go away")
+	case "drained":
+		return nil, false, broker.ErrDraining
 	case "away":
 		return nil, false, errors.New("disk on fire")
 	case "nosuchapp":

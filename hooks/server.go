@@ -74,20 +74,23 @@ type session interface {
 type Options struct {
 	Config Config
 	Logger *slog.Logger // nil: nothing is logged
+	// Reference is where clients are sent that a drained node moves, as MQTT 5 Server Reference; "": they know other servers.
+	Reference string
 }
 
 // Server is the MQTT side of a node: listeners, connections, and the engine that they share.
 type Server struct {
-	config Config
-	tls    *tls.Config // nil without a certificate
-	log    *slog.Logger
-	limits limits
-	open   func(context.Context, *broker.OpenRequest, broker.Link) (session, bool, error)
-	app    func(broker.AppID) (broker.AppConfig, bool)
-	engine *mqtt.Server
-	auth   *authHook
-	topics *topicRouter
-	count  counters
+	config    Config
+	reference string      // Options.Reference
+	tls       *tls.Config // nil without a certificate
+	log       *slog.Logger
+	limits    limits
+	open      func(context.Context, *broker.OpenRequest, broker.Link) (session, bool, error)
+	app       func(broker.AppID) (broker.AppConfig, bool)
+	engine    *mqtt.Server
+	auth      *authHook
+	topics    *topicRouter
+	count     counters
 
 	flushers flushers
 	hangups  hangups
@@ -128,7 +131,7 @@ func newServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: o.Config, tls: tlsConfig, log: o.Logger, limits: defaultLimits(),
+		config: o.Config, reference: o.Reference, tls: tlsConfig, log: o.Logger, limits: defaultLimits(),
 		conns: make(map[*conn]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
 	if s.log == nil {

@@ -192,7 +192,6 @@ func (g *group) emitBlock(k *block) {
 	appendID(appendLogPrefix(op.Key[:0], log), k.first)
 	k.appendValue(op.Value[:0])
 	_ = op.Finish()
-	g.resize(k.app, broker.LogApp, len(op.Value))
 	k.reset()
 }
 

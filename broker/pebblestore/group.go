@@ -36,8 +36,7 @@ type group struct {
 	changed []*record
 	cut     map[string][]byte // blocks that lost a message: key to what is left, nil for nothing
 	emptied map[broker.AppID]bool
-	past    map[string]int // keys of the past that the group wrote, with the size of their values, or removed, with absent
-	sizes   map[sizeKey]int64
+	past    map[string]bool // keys of the past that the group wrote (true) or removed
 
 	it      *pebble.Iterator
 	key     []byte
@@ -52,8 +51,7 @@ func newGroup(s *Store) *group {
 		records: map[broker.Key]*record{},
 		cut:     map[string][]byte{},
 		emptied: map[broker.AppID]bool{},
-		past:    map[string]int{},
-		sizes:   map[sizeKey]int64{},
+		past:    map[string]bool{},
 	}
 }
 
@@ -103,9 +101,6 @@ func (g *group) finish() error {
 		return err
 	}
 	g.emitRecords()
-	if err := g.emitSizes(); err != nil {
-		return err
-	}
 	if !g.last.IsZero() {
 		g.set(len(keyLast), idSize, func(k, v []byte) { copy(k, keyLast); copy(v, g.last[:]) })
 	}
@@ -135,7 +130,6 @@ func (g *group) reset() {
 	clear(g.cut)
 	clear(g.emptied)
 	clear(g.past)
-	clear(g.sizes)
 	g.numbers = nil
 	g.s.heads.age()
 }

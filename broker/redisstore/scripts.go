@@ -39,10 +39,6 @@ var (
 	sweepText string
 	//go:embed lua/past.lua
 	pastText string
-	//go:embed lua/trim.lua
-	trimText string
-	//go:embed lua/trimpast.lua
-	trimPastText string
 )
 
 var (
@@ -57,13 +53,9 @@ var (
 	removeScript = newScript(removeText)
 	sweepScript  = newScript(sweepText)
 	pastScript   = newScript(pastText)
-
-	trimScript     = newScript(logText + trimText)
-	trimPastScript = newScript(trimPastText)
 )
 
-var scripts = []script{appendScript, referScript, insertScript, readScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript, pastScript,
-	trimScript, trimPastScript}
+var scripts = []script{appendScript, referScript, insertScript, readScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript, pastScript}
 
 func newScript(text string) script {
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // how Redis names scripts

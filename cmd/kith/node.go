@@ -58,14 +58,14 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	}
 	n.store = e.store
 	n.broker, err = broker.New(broker.Options{
-		Store: n.store, Node: name, Bus: e.bus, Lease: cfg.Node.Lease, Late: e.late, Version: version(), Apps: cfg.Apps, Logger: log,
+		Store: n.store, Node: name, Bus: e.bus, Lease: cfg.Node.Lease, DrainPerSecond: cfg.Node.Drain.PerSecond, Late: e.late, Version: version(), Apps: cfg.Apps, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	mqtt := cfg.Listen.Config
 	mqtt.MQTT, mqtt.MQTTS = "", "" // the ports are opened here, to tell them before anything runs
-	n.mqtt, err = hooks.New(n.broker, hooks.Options{Config: mqtt, Logger: log})
+	n.mqtt, err = hooks.New(n.broker, hooks.Options{Config: mqtt, Logger: log, Reference: cfg.Node.Drain.Reference})
 	if err != nil {
 		return nil, fmt.Errorf("start mqtt: %w", err)
 	}
@@ -140,8 +140,10 @@ func otherPort(addr string) string {
 
 // run serves until ctx ends or a part fails, and then stops in order. reload is asked for new settings at each hangup.
 func (n *node) run(ctx context.Context, hangup <-chan os.Signal, reload func() (*configs.Config, error)) error {
-	ctx, fail := context.WithCancelCause(ctx)
+	failed, fail := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer fail(nil)
+	ctx, stop := context.WithCancelCause(ctx)
+	context.AfterFunc(failed, func() { stop(context.Cause(failed)) })
 	work := startStage(fail, n.broker.Run)
 	web := startStage(fail)
 	mqtt := startStage(fail, n.mqtt.Run)
@@ -159,6 +161,9 @@ func (n *node) run(ctx context.Context, hangup <-chan os.Signal, reload func() (
 	n.reloads(ctx, hangup, reload)
 
 	n.log.Info("kith stops", "why", context.Cause(ctx).Error())
+	if failed.Err() == nil {
+		n.drain(failed)
+	}
 	stopped := make(chan error, 1)
 	go func() {
 		n.broker.CloseAll(broker.CloseShutdown) // from here on /readyz says no
@@ -172,6 +177,18 @@ func (n *node) run(ctx context.Context, hangup <-chan os.Signal, reload func() (
 		return err
 	case <-time.After(stopTimeout):
 		return fmt.Errorf("not stopped within %v; what was acknowledged is safe", stopTimeout)
+	}
+}
+
+// drain moves the clients to other nodes before a stop, where there are any, until ctx ends.
+func (n *node) drain(ctx context.Context) {
+	if n.cfg.Node.Drain.Timeout == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Node.Drain.Timeout)
+	defer cancel()
+	if err := n.broker.Drain(ctx); err != nil && !errors.Is(err, broker.ErrNoRefuge) {
+		n.log.Warn("not all clients could be sent to other nodes; the rest are closed at once", "sessions", n.broker.Node().Sessions, "err", err)
 	}
 }
 

@@ -29,11 +29,16 @@ type restFlags struct {
 }
 
 func (r *restFlags) add(cmd *cobra.Command) {
+	r.addOperator(cmd)
+	r.key.add(cmd)
+}
+
+// addOperator adds the flags of what only an operator may do.
+func (r *restFlags) addOperator(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&r.base, "api", defaultREST, "the server's REST: a `URL`")
 	f.StringVar(&r.ca, "ca", "", "PEM `file` of the authority that signed the server's certificate (default: the system's)")
 	f.StringVar(&r.token, "token-file", "", "`file` that holds an operator's token, to use instead of the master key")
-	r.key.add(cmd)
 }
 
 // rest is a server's REST.

@@ -27,7 +27,8 @@ machine's loopback alone, and prints lines to paste next.
 
 Settings come from the file, then KITH_… environment variables, then flags; "kith settings" lists them all.
 SIGHUP takes up changed apps, limits and operators without dropping a connection. SIGTERM or SIGINT stops it:
-clients are told, what was acknowledged is safe, 15 s at most; a second signal ends it at once.`,
+where other nodes share its Redis, clients are first sent there (node.drain); then they are told, what was
+acknowledged is safe, 15 s at most. A second signal ends it at once.`,
 		Example: `  kith serve
   kith serve --config kith.yaml
   kith serve --listen-mqtt 127.0.0.1:1884 --store-path /var/lib/kith

@@ -214,7 +214,7 @@ func TestTheBusIsCutUnderLoad(t *testing.T) {
 	}
 }
 
-// A node is asked to stop under load: clients go on at the others, and nobody who comes back is seen to go.
+// A node is asked to stop under load: its clients are sent to the others, and nobody who comes back is seen to go.
 func TestANodeIsStoppedUnderLoad(t *testing.T) {
 	c := startCluster(t, 3, 10*time.Second, endless)
 	var watched []string
@@ -239,7 +239,9 @@ func TestANodeIsStoppedUnderLoad(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- c.nodes[0].stop() }()
 	for i, p := range watched[1:] { // the first does not come back
-		idle[i+1].wasTold()
+		if code := idle[i+1].wasTold(); code != 0x9C {
+			t.Errorf("%s is told 0x%02X", p, code)
+		}
 		open(t, c.at(1+i%2), p, opening{})
 	}
 	if err := <-stopped; err != nil {
