@@ -91,8 +91,8 @@ func (s *benchSession) pull(b *testing.B, n int, kind broker.OutKind) {
 			if out[i].Kind == kind {
 				n--
 			}
-			if out[i].Kind == broker.OutMessage && out[i].Tag != 0 {
-				s.Acked(out[i].Tag)
+			if o := &out[i]; o.Tag != 0 && (o.Kind == broker.OutMessage || o.Kind == broker.OutPublish) {
+				s.Acked(o.Tag)
 			}
 		}
 	}

@@ -16,13 +16,10 @@ import (
 	"kith/broker/pebblestore"
 )
 
-const (
-	fanoutMembers = 1000
-	fanoutWindow  = 10 // messages on their way to the group at once
-)
+const fanoutWindow = 10 // messages on their way to the group at once
 
-// fanoutNode is a real broker on a store in memory that does not sync, with a group of members, and its MQTT side.
-func fanoutNode(b *testing.B) (*broker.Broker, *Server) {
+// fanoutNode is a real broker on a store in memory that does not sync, with a group of so many members, and its MQTT side.
+func fanoutNode(b *testing.B, size int) (*broker.Broker, *Server) {
 	b.Helper()
 	store, err := pebblestore.Open(pebblestore.Config{Path: "data"}, pebblestore.Options{FS: vfs.NewMem()})
 	if err != nil {
@@ -30,6 +27,7 @@ func fanoutNode(b *testing.B) (*broker.Broker, *Server) {
 	}
 	app := broker.DefaultAppConfig("demo")
 	app.Rate = broker.RateConfig{}
+	app.GroupMembers = size + 1
 	br, err := broker.New(broker.Options{Store: store, Node: "bench", Apps: []broker.AppConfig{app}})
 	if err != nil {
 		b.Fatal(err)
@@ -54,7 +52,7 @@ func fanoutNode(b *testing.B) (*broker.Broker, *Server) {
 		}
 	})
 	members := []broker.PeerID{"publisher"}
-	for i := range fanoutMembers {
+	for i := range size {
 		members = append(members, memberName(i))
 	}
 	if _, _, err := br.CreateGroup(ctx, "demo", broker.NewGroup{ID: "room", Members: members}); err != nil {
@@ -63,7 +61,7 @@ func fanoutNode(b *testing.B) (*broker.Broker, *Server) {
 	return br, s
 }
 
-func memberName(i int) broker.PeerID { return broker.PeerID(fmt.Sprintf("member%04d", i)) }
+func memberName(i int) broker.PeerID { return broker.PeerID(fmt.Sprintf("member%05d", i)) }
 
 // fanoutDeliveries counts what all members got, and says when that is as much as is awaited.
 type fanoutDeliveries struct {
@@ -94,7 +92,7 @@ func (l *fanoutPublisher) Wake() {
 func (l *fanoutPublisher) Close(broker.CloseReason) {}
 
 // fanOut publishes b.N deliveries' worth of messages and reports for each delivery.
-func fanOut(b *testing.B, br *broker.Broker, d *fanoutDeliveries) {
+func fanOut(b *testing.B, br *broker.Broker, d *fanoutDeliveries, size int) {
 	b.Helper()
 	p := &fanoutPublisher{wake: make(chan struct{}, 1)}
 	var err error
@@ -113,7 +111,7 @@ func fanOut(b *testing.B, br *broker.Broker, d *fanoutDeliveries) {
 	b.ResetTimer()
 	total := 0
 	for total < b.N {
-		d.target.Store(d.count.Load() + fanoutWindow*fanoutMembers)
+		d.target.Store(d.count.Load() + int64(fanoutWindow*size))
 		for tag := range uint16(fanoutWindow) {
 			message.Tag = tag + 1
 			p.Publish(message)
@@ -127,7 +125,7 @@ func fanOut(b *testing.B, br *broker.Broker, d *fanoutDeliveries) {
 		for len(p.Next(outs[:0])) > 0 { // its acknowledgements
 			p.Written()
 		}
-		total += fanoutWindow * fanoutMembers
+		total += fanoutWindow * size
 	}
 	b.StopTimer()
 	runtime.ReadMemStats(&after)
@@ -138,27 +136,30 @@ func fanOut(b *testing.B, br *broker.Broker, d *fanoutDeliveries) {
 	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "deliveries/s")
 }
 
-// BenchmarkFanOut is a message of QoS 1 and 256 bytes to a group of 1,000 connected members; b.N counts deliveries.
+// BenchmarkFanOut is a message of QoS 1 and 256 bytes to a group whose members are all connected; b.N counts deliveries.
 //
-//	encode  the broker, and hooks' encoding into connections that are thrown away: what Kith itself does
-//	tcp     the whole way over 1,000 connections of the loopback, whose other ends share the processors
+//	members=N  the broker, and hooks' encoding into connections that are thrown away: what Kith itself does, as groups grow
+//	tcp        the whole way over 1,000 connections of the loopback, whose other ends share the processors
 func BenchmarkFanOut(b *testing.B) {
-	b.Run("encode", func(b *testing.B) {
-		br, _ := fanoutNode(b)
-		d := &fanoutDeliveries{there: make(chan struct{}, 1)}
-		for i := range fanoutMembers {
-			openDiscarded(b, br, d, string(memberName(i)))
-		}
-		fanOut(b, br, d)
-	})
+	for _, size := range []int{10, 100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("members=%d", size), func(b *testing.B) {
+			br, _ := fanoutNode(b, size)
+			d := &fanoutDeliveries{there: make(chan struct{}, 1)}
+			for i := range size {
+				openDiscarded(b, br, d, string(memberName(i)))
+			}
+			fanOut(b, br, d, size)
+		})
+	}
 	b.Run("tcp", func(b *testing.B) {
-		br, s := fanoutNode(b)
+		const size = 1000
+		br, s := fanoutNode(b, size)
 		d := &fanoutDeliveries{there: make(chan struct{}, 1)}
 		addr := serveBench(b, s)
-		for i := range fanoutMembers {
+		for i := range size {
 			dialMember(b, d, addr, string(memberName(i)))
 		}
-		fanOut(b, br, d)
+		fanOut(b, br, d, size)
 	})
 }
 
