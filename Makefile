@@ -7,7 +7,7 @@ BENCH ?= .
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## start the server, with its data in ./data
@@ -43,8 +43,12 @@ bench: ## run all Go benchmarks COUNT times (1), for benchstat, then kith bench 
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
 	.ci/bench
 
+.PHONY: torture
+torture: ## torment running systems for some minutes and count what was promised; TORTURE="--engine pebble --time 1h" for a run of your own
+	.ci/torture $(TORTURE)
+
 .PHONY: check
-check: ## all that CI checks: gofmt, go mod tidy, vet, lint, tests
+check: ## all that CI checks: gofmt, go mod tidy, vet, lint, tests, torture
 	.ci/run
 
 .PHONY: tools

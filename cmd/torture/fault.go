@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"kith/cmd/torture/load"
+	"kith/cmd/torture/world"
+)
+
+// scene is what faults act on.
+type scene struct {
+	*world.World
+	load *load.Load
+	r    *rand.Rand
+	o    *options
+}
+
+// fault is one way to torment. do makes it, lets it last, and heals it; it tells what it did to whom.
+type fault struct {
+	name    string
+	engines []world.Engine // that it is for; none: all
+	do      func(ctx context.Context, s *scene) (string, error)
+}
+
+// faults are all there are.
+var faults = []fault{
+	{name: "node-kill", do: nodeKill},
+}
+
+func faultNames() (names []string) {
+	for _, f := range faults {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// chosen are the faults that a run picks from.
+func (o *options) chosen() (list []fault) {
+	for _, f := range faults {
+		named := len(o.faults) == 0 || slices.Contains(o.faults, f.name)
+		if named && (len(f.engines) == 0 || slices.Contains(f.engines, o.engine)) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// lasts is a time from low to high.
+func (s *scene) lasts(low, high time.Duration) time.Duration {
+	return low + time.Duration(s.r.Int64N(int64(high-low)))
+}
+
+func (s *scene) node() *world.Node { return s.Nodes[s.r.IntN(len(s.Nodes))] }
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// nodeKill crashes a node and starts it again.
+func nodeKill(ctx context.Context, s *scene) (string, error) {
+	n, d := s.node(), s.lasts(100*time.Millisecond, 2*time.Second)
+	n.Kill()
+	defer n.Revive()
+	pause(ctx, d)
+	return fmt.Sprintf("SIGKILL of %s, started again after %v", n.Name, d.Round(time.Millisecond)), nil
+}

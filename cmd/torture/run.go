@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"kith/broker"
+	"kith/cmd/torture/load"
+	"kith/cmd/torture/world"
+)
+
+const (
+	masterKey = "master-key-of-the-torture" //nolint:gosec // of servers that live for minutes on the loopback
+	lease     = 2 * time.Second
+	calm      = 2 * time.Second // between two faults, at most
+)
+
+// apps have the same peers.
+var apps = []broker.AppID{"one", "two"}
+
+// run torments a world of its own and tells what came of it.
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp("", "kith-torture-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\nThe logs are kept in %s", err, dir)
+			return
+		}
+		err = os.RemoveAll(dir)
+	}()
+	if err := o.build(ctx, dir); err != nil {
+		return err
+	}
+	fmt.Printf("seed %d: %s, %d nodes, %g messages/s, faults for %v\n", o.seed, o.engine, o.nodes, o.rate, o.time)
+	w, err := world.Start(ctx, world.Options{
+		Dir: dir, Kith: o.kith, Engine: o.engine, Nodes: o.nodes, Lease: lease, Apps: apps, Key: masterKey, Queue: 100_000,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Stop()) }()
+	l := load.New(load.Options{
+		Apps: apps, Key: masterKey, Peers: o.peers, Groups: o.peers / 6, Members: 8, Rate: o.rate, Size: 200, Seed: o.seed,
+		Clients: w.Clients, REST: w.Nodes[0].URL,
+	})
+	if err := l.Start(ctx); err != nil {
+		return err
+	}
+	defer l.Stop()
+	s := &scene{World: w, load: l, o: &o, r: rand.New(rand.NewPCG(o.seed, 2))} //nolint:gosec // repeatable, no secret
+	l.Send(true)
+	done, err := s.torment(ctx)
+	l.Send(false)
+	if err != nil {
+		return err
+	}
+	if err := w.Stands(ctx); err != nil {
+		return err
+	}
+	fmt.Println("healed; checking")
+	r, err := l.Check(ctx)
+	if err != nil {
+		return err
+	}
+	return s.tell(r, done)
+}
+
+// build makes the program, unless one is given.
+func (o *options) build(ctx context.Context, dir string) error {
+	if o.kith != "" {
+		return nil
+	}
+	o.kith = filepath.Join(dir, "kith")
+	args := []string{"build", "-o", o.kith}
+	if o.race {
+		args = append(args, "-race")
+	}
+	if said, err := exec.CommandContext(ctx, "go", append(args, "kith/cmd/kith")...).CombinedOutput(); err != nil { //nolint:gosec // the go command, with a folder of our own
+		return fmt.Errorf("build kith: %w\n%s", err, said)
+	}
+	return nil
+}
+
+// torment does faults for as long as it was asked to.
+func (s *scene) torment(ctx context.Context) (done []event, err error) {
+	list := s.o.chosen()
+	if len(list) == 0 {
+		return nil, fmt.Errorf("none of these faults is for --engine %s", s.o.engine)
+	}
+	began := time.Now()
+	pause(ctx, s.lasts(0, calm))
+	for time.Since(began) < s.o.time && ctx.Err() == nil {
+		f := list[s.r.IntN(len(list))]
+		at := time.Since(began)
+		what, err := f.do(ctx, s)
+		if err != nil {
+			return done, fmt.Errorf("%s: %w", f.name, err)
+		}
+		done = append(done, event{at.Round(time.Millisecond).Seconds(), f.name, what})
+		fmt.Printf("%7.1f s  %-14s %s; %s\n", at.Seconds(), f.name, what, s.load.Progress())
+		pause(ctx, s.lasts(0, calm))
+	}
+	return done, ctx.Err()
+}

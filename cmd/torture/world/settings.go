@@ -1,0 +1,57 @@
+package world
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Token is that of the operator whom every node knows.
+const Token = "admin-token-of-the-torture" //nolint:gosec // of servers that live for minutes on the loopback
+
+// write writes a node's settings.
+func (w *World) write(n *Node, mqtt string) error {
+	store := map[string]any{"engine": w.o.Engine.store(), "path": n.Data}
+	if w.o.Engine != Pebble {
+		redis := map[string]any{"prefix": "torture"}
+		if w.o.Engine == Sentinel {
+			redis["addrs"], redis["master_name"], redis["wait_replicas"] = w.redis.sentinels, masterName, 1
+		} else {
+			redis["addrs"] = []string{n.Redis.Addr}
+		}
+		store["redis"] = redis
+	}
+	var apps []any
+	for _, id := range w.o.Apps {
+		apps = append(apps, map[string]any{
+			"id": id, "master_key": w.o.Key, "signature": map[string]any{"required": true},
+			"rate": map[string]any{"messages_per_second": 0}, "requests": map[string]any{"per_second": 0},
+			"queue": map[string]any{"messages": w.o.Queue, "connected": max(w.o.Queue, 10_000)},
+		})
+	}
+	text, err := yaml.Marshal(map[string]any{
+		"listen":    map[string]any{"mqtt": mqtt, "http": n.http},
+		"node":      map[string]any{"name": n.Name, "lease": w.o.Lease.String()},
+		"store":     store,
+		"operators": []any{map[string]any{"name": "torture", "token": Token, "role": "admin", "apps": []string{"*"}}},
+		"apps":      apps,
+	})
+	if err != nil {
+		return fmt.Errorf("settings of %s: %w", n.Name, err)
+	}
+	return os.WriteFile(n.config, text, 0o600)
+}
+
+// Engine is what a world stores in.
+type Engine string
+
+// Engines.
+const (
+	Pebble   Engine = "pebble"   // embedded: one node
+	Redis    Engine = "redis"    // one Redis
+	Sentinel Engine = "sentinel" // a master, two replicas, three Sentinels
+)
+
+func (e Engine) store() string { return strings.Replace(string(e), string(Sentinel), string(Redis), 1) }
