@@ -19,6 +19,7 @@ const (
 	memberList  listKind = 'u'
 	nodeList    listKind = 'n'
 	auditList   listKind = 'l'
+	traceList   listKind = 't'
 )
 
 // cursor makes the opaque text of a place in a list.

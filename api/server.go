@@ -104,6 +104,7 @@ func (s *Server) route(o Options) http.Handler {
 	s.registerLive()
 	s.registerExport()
 	s.registerImport()
+	s.registerTrace()
 	s.registerPeers()
 	s.registerQueue()
 	s.registerSessions()

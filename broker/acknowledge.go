@@ -6,6 +6,10 @@ func (s *Session) Written() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.out.atOnce) > 0 {
+		for i := range s.out.atOnce {
+			p := &s.out.atOnce[i]
+			s.mark(p.log, trailAcked, p.at.N)
+		}
 		clear(s.out.atOnce)
 		s.out.atOnce = s.out.atOnce[:0]
 		s.markDirty()
@@ -27,6 +31,11 @@ func (s *Session) settleDelivery(tag uint16, arrived bool) {
 	}
 	wake := s.out.pending.len() > 0 || s.out.resend.len() > 0 || s.out.order.len() > 0 || s.out.volatile.len() > 0 || s.out.nextBehind() != nil
 	if !f.presence {
+		what := trailAcked
+		if !arrived {
+			what = trailRefused
+		}
+		s.mark(f.log, what, f.at.N)
 		s.markDirty()
 	}
 	s.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 )
 
 // benchBroker is a broker on a store in memory that does not sync: what is measured is the processor's work.
-func benchBroker(b *testing.B) *broker.Broker {
+func benchBroker(b *testing.B, change ...func(*broker.AppConfig)) *broker.Broker {
 	b.Helper()
 	store, err := pebblestore.Open(pebblestore.Config{Path: "store"}, pebblestore.Options{FS: vfs.NewMem()})
 	if err != nil {
@@ -21,6 +21,9 @@ func benchBroker(b *testing.B) *broker.Broker {
 	}
 	app := broker.DefaultAppConfig("demo")
 	app.Rate = broker.RateConfig{}
+	for _, f := range change {
+		f(&app)
+	}
 	br, err := broker.New(broker.Options{Store: store, Node: "bench", Apps: []broker.AppConfig{app}})
 	if err != nil {
 		b.Fatal(err)
@@ -123,7 +126,14 @@ func BenchmarkPublish(b *testing.B) {
 
 // BenchmarkPump is the receiving half: Next and Acked of messages that are there, 100 at a time.
 func BenchmarkPump(b *testing.B) {
-	br := benchBroker(b)
+	for _, trace := range []bool{true, false} {
+		b.Run(fmt.Sprintf("trace=%t", trace), func(b *testing.B) {
+			pump(b, benchBroker(b, func(c *broker.AppConfig) { c.Trace = trace }))
+		})
+	}
+}
+
+func pump(b *testing.B, br *broker.Broker) {
 	bob := openBench(b, br, "bob", "")
 	alice := openBench(b, br, "alice", `{"watch":["bob"]}`)
 	p := &broker.Publish{Topic: []byte("demo/peer/bob/alice"), Payload: make([]byte, 256), QoS: 1}

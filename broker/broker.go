@@ -38,6 +38,7 @@ type Options struct {
 // Broker holds the sessions of one node and the rules between peers. All methods are safe for concurrent use.
 type Broker struct {
 	store       Store
+	sizer       Sizer // nil where the store does not know how much it holds
 	node        string
 	version     string
 	incarnation string   // of this start, where there is one node: tells its device records from those a crash left
@@ -57,7 +58,8 @@ type Broker struct {
 	groups  [shardCount]groupShard
 	opening [openingLocks]sync.Mutex // one device's opens are taken one at a time
 
-	dirty dirtySet
+	dirty    dirtySet
+	trimming trimming
 	// stagedPool holds batches between uses: a busy session stages one with every read.
 	stagedPool sync.Pool
 	counters   counters
@@ -92,6 +94,7 @@ func New(o Options) (*Broker, error) {
 	if b.now == nil {
 		b.now = time.Now
 	}
+	b.sizer, _ = o.Store.(Sizer)
 	b.started = b.now().UnixMilli()
 	b.ids = NewIDClock(rand.Uint32(), MessageID{}, b.now) //nolint:gosec // tells nodes apart, no secret
 	b.stagedPool.New = func() any { return &staged{} }
@@ -176,9 +179,12 @@ func (b *Broker) CheckAppKey(id AppID, key string) bool {
 	return subtle.ConstantTimeCompare(presented[:], current[:]) == 1 && known && cfg.AppKey != ""
 }
 
-// Run does the broker's background work until ctx ends: it publishes the wills that a crash left, and saves how far
-// sessions came.
+// Run does the broker's background work until ctx ends: it publishes the wills that a crash left, saves how far
+// sessions came, and trims history.
 func (b *Broker) Run(ctx context.Context) error {
+	var history sync.WaitGroup
+	history.Go(func() { b.keepHistory(ctx) })
+	defer history.Wait()
 	if b.cluster != nil {
 		left := make(chan struct{})
 		go func() {

@@ -60,6 +60,7 @@ func (b *Broker) saveCursors(ctx context.Context) {
 			if !s.ended {
 				s.out.settle()
 				writes = append(writes, s.cursorWrites(false)...)
+				writes = append(writes, s.trailWrites()...)
 			}
 			s.mu.Unlock()
 			if len(writes) >= perBatch {

@@ -110,6 +110,7 @@ func (b *Broker) endedBatch(s *Session) *Batch {
 	}
 	s.mu.Lock()
 	writes = append(writes, s.cursorWrites(true)...)
+	writes = append(writes, s.trailWrites()...)
 	s.mu.Unlock()
 	writes = append(writes, b.openEnded(s)...)
 	return &Batch{Writes: writes}

@@ -228,6 +228,7 @@ func (e *erasure) deleteState(ctx context.Context) error {
 	}
 	for _, q := range []ListQuery{
 		{Space: SpaceCursor, Owner: owner},
+		{Space: SpaceTrail, Owner: owner},
 		{Space: SpaceServer, Owner: willOwner, Prefix: owner + "/"}, // of client ids
 	} {
 		if err := e.each(ctx, q, remove); err != nil {

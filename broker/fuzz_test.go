@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func FuzzTopic(f *testing.F) {
@@ -115,6 +117,27 @@ func FuzzStoredMessage(f *testing.F) {
 		}
 		if again, err := m.AppendBinary(nil); err != nil || len(again) > len(raw)+16 {
 			t.Errorf("parsed and stored again: %d bytes from %d, %v", len(again), len(raw), err)
+		}
+	})
+}
+
+func FuzzTrail(f *testing.F) {
+	f.Add(uint64(1), int64(1416290728000), uint64(2), int64(1416290728003), []byte{1, 2, 3})
+	f.Add(uint64(1<<63), int64(7), uint64(3<<16), int64(1), []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, n uint64, at int64, next uint64, later int64, raw []byte) {
+		readTrail(raw, n, func(trailMark) {}) // must end
+		if at < 0 || later < 0 {
+			return
+		}
+		n, next = n>>16, next>>16 // no log has more entries
+		var tr trail
+		tr.mark(trailSent, n, at)
+		tr.mark(trailAcked, next, later)
+		want := []trailMark{{trailSent, n, at}, {trailAcked, next, max(at, later)}}
+		var got []trailMark
+		readTrail(tr.buf, tr.first, func(m trailMark) { got = append(got, m) })
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(trailMark{})); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

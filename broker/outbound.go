@@ -51,6 +51,7 @@ type logState struct {
 	more   bool     // behind, and changes of members may follow the last number
 	held   bool     // delivery was stopped by UNSUBSCRIBE or the receive mode
 	waited uint64   // up to this number entries waited when the session opened
+	trail  *trail   // of its deliveries; nil until there is one
 	gap    gap      // what is passed over because more waited than the queue keeps
 }
 

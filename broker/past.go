@@ -54,9 +54,13 @@ func (b *Broker) ImportMessages(ctx context.Context, app AppID, messages []PastM
 	outcome := make([]error, len(messages))
 	stored := make([][]byte, len(messages))
 	ids := make([]MessageID, len(messages))
-	now := b.now().UnixMilli()
+	now, forgotten := b.now().UnixMilli(), b.forgotten(app)
 	for i, m := range messages {
 		ids[i] = m.ID
+		if m.ID.Compare(forgotten) <= 0 && !forgotten.IsZero() {
+			outcome[i] = Errorf(Malformed, "it is older than what the app keeps (history.age)")
+			continue
+		}
 		if err := m.check(now); err != nil {
 			outcome[i] = err
 			continue
@@ -76,6 +80,7 @@ func (b *Broker) ImportMessages(ctx context.Context, app AppID, messages []PastM
 	if _, err := b.commit(ctx, batch); err != nil {
 		return nil, err
 	}
+	b.trimming.again(app)
 	there, err := b.storedForms(ctx, app, ids)
 	if err != nil {
 		return nil, err

@@ -168,6 +168,9 @@ func (s *Session) nextPending(out []Out) []Out {
 			o.miss(1, it.at.ID.Time())
 			fallthrough
 		case renderSkip:
+			if verdict == renderMiss || it.msg != nil && it.msg.Expired(now) {
+				s.markAt(it.log, trailPassed, it.at.N, now)
+			}
 			it.log.sent = it.at
 			s.markDirty()
 			o.pop()
@@ -189,6 +192,7 @@ func (s *Session) nextPending(out []Out) []Out {
 			o.fly(f)
 		}
 		s.b.counters.delivered.Add(1)
+		s.markAt(it.log, trailSent, it.at.N, now)
 		out = append(out, next)
 		o.pop()
 	}
@@ -282,15 +286,18 @@ func (s *Session) nextResend(out []Out) []Out {
 			s.markDirty()
 			continue
 		}
-		next, verdict := s.render(&items[0], s.b.now().UnixMilli(), true)
+		now := s.b.now().UnixMilli()
+		next, verdict := s.render(&items[0], now, true)
 		if verdict == renderMiss {
 			o.miss(1, f.at.ID.Time())
+			s.markAt(l, trailPassed, f.at.N, now)
 		}
 		if verdict != renderSend {
 			delete(o.tags, f.tag)
 			s.markDirty()
 			continue
 		}
+		s.markAt(l, trailSent, f.at.N, now)
 		next.Tag, next.QoS, next.Dup = f.tag, f.qos, f.qos > 0
 		if f.qos == 0 { // returned by Next on the connection before, and not written
 			o.atOnce = append(o.atOnce, position{l, f.at})

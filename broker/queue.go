@@ -74,8 +74,13 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := b.now().UnixMilli()
 	for _, l := range w.logs {
 		l.apply(&s.out)
+		for i := 0; i+1 < len(l.skips); i += 2 {
+			s.markAt(l.state, trailPassed, l.skips[i].N, now)
+			s.markAt(l.state, trailPassedTo, l.skips[i+1].N, now)
+		}
 	}
 	return nil
 }

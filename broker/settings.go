@@ -19,6 +19,7 @@ type AppConfig struct {
 	Rate              RateConfig      `yaml:"rate"`
 	Presence          PresenceConfig  `yaml:"presence"`
 	History           HistoryConfig   `yaml:"history"`
+	Trace             bool            `yaml:"trace"` // keep when each delivery was sent and acknowledged
 	Requests          RequestsConfig  `yaml:"requests"`
 }
 
@@ -72,7 +73,8 @@ type PresenceConfig struct {
 
 // HistoryConfig bounds history (spec 12).
 type HistoryConfig struct {
-	Age time.Duration `yaml:"age"` // 0: for ever
+	Age   time.Duration `yaml:"age"`   // 0: for ever
+	Bytes int           `yaml:"bytes"` // of all messages together; 0: no bound
 }
 
 // DefaultAppConfig returns the defaults of spec 12 for an app without a key.
@@ -88,6 +90,7 @@ func DefaultAppConfig(id AppID) AppConfig {
 		Devices:      20,
 		GroupMembers: 2000,
 		Rate:         RateConfig{MessagesPerSecond: 100, Burst: 200},
+		Trace:        true,
 		Requests:     DefaultRequests(),
 	}
 }

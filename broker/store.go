@@ -189,6 +189,7 @@ const (
 	SpaceNode       Space = 'a' // no app, owner a node's incarnation: its lease
 	SpaceWhere      Space = 'w' // owner peer or group: the nodes it is on
 	SpaceAudit      Space = 'l' // owner "log", name an id turned over: who changed what over REST
+	SpaceTrail      Space = 't' // owner peer, name device NUL log NUL first number turned over, and time: what became of deliveries
 	SpaceServer     Space = 'z' // owner what it is for: things the server made once
 )
 
@@ -228,13 +229,23 @@ type Write struct {
 	Current  []byte // with Conflict: the value that stands
 }
 
-// Delete removes messages from history, or a whole log.
+// Delete removes messages from history, a whole log, or the beginning of one.
 type Delete struct {
 	App AppID
 	// Message, when not zero, is removed from its app's log, or its past; other logs' references to it are passed over from then on.
 	Message MessageID
 	// Log, when Message is zero, is emptied; its numbers go on from where they were.
 	Log LogID
+	// Before, when not zero, spares what lies from that id on, and, where that is cheaper, some of what lies just before it. It is not for
+	// LogEvents.
+	Before MessageID
+}
+
+// Sizer is a store that knows how much it holds.
+type Sizer interface {
+	// HistoryBytes returns about how many bytes the messages of an app take, those of its past too, without indexes. It follows what
+	// is stored and removed at once.
+	HistoryBytes(ctx context.Context, app AppID) (int64, error)
 }
 
 // ListQuery selects records of one space and app. With Owner set, those of that owner whose name starts with Prefix; else

@@ -161,6 +161,8 @@ func TestEverySettingEveryWay(t *testing.T) {
 		"apps[].rate.burst":               {"1", "2", "3"},
 		"apps[].presence.grace":           {"1s", "2s", "3s"},
 		"apps[].history.age":              {"1h", "2h", "3h"},
+		"apps[].history.bytes":            {"1", "2", "3"},
+		"apps[].trace":                    {"false", "true", "false"},
 		"apps[].requests.per_second":      {"0.5", "0", "3"},
 		"apps[].requests.burst":           {"1", "2", "3"},
 		"apps[].webhooks":                 {"", "", ""},

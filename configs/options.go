@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -165,10 +166,14 @@ var options = []option{
 		at: app(func(a *broker.AppConfig) any { return &a.Presence.Grace })},
 	{key: "apps[].history.age", check: lasting(0), doc: "how long messages are kept; 0s: for ever",
 		at: app(func(a *broker.AppConfig) any { return &a.History.Age })},
+	{key: "apps[].trace", doc: "keep when each delivery was sent and acknowledged, for queue.age",
+		at: app(func(a *broker.AppConfig) any { return &a.Trace })},
 	{key: "apps[].requests.per_second", check: perSecond, doc: "REST calls with the app's keys; 0: no bound",
 		at: app(func(a *broker.AppConfig) any { return &a.Requests.PerSecond })},
 	{key: "apps[].requests.burst", check: between(0, 1_000_000), doc: "how many at once; 0: one",
 		at: app(func(a *broker.AppConfig) any { return &a.Requests.Burst })},
+	{key: "apps[].history.bytes", check: between(0, math.MaxInt), doc: "how many bytes of messages are kept, about; 0: no bound",
+		at: app(func(a *broker.AppConfig) any { return &a.History.Bytes })},
 	{key: "apps[].webhooks", doc: "none in this version",
 		at: func(*Config, int) any { return reserved("webhooks") }},
 	{key: "apps[].push", doc: "none in this version",

@@ -192,6 +192,7 @@ func (g *group) emitBlock(k *block) {
 	appendID(appendLogPrefix(op.Key[:0], log), k.first)
 	k.appendValue(op.Value[:0])
 	_ = op.Finish()
+	g.resize(k.app, broker.LogApp, len(op.Value))
 	k.reset()
 }
 

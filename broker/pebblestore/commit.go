@@ -134,7 +134,7 @@ func (s *Store) apply(g *group, items []item) flight {
 	}
 	if f.err = g.finish(); f.err != nil {
 		// Numbers were given that were not written: read the ends of the logs again.
-		s.heads = newHeads(s.opts.Heads)
+		s.heads, s.sizes = newHeads(s.opts.Heads), map[sizeKey]int64{}
 		_ = g.wb.Close()
 		return f
 	}

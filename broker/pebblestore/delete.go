@@ -14,7 +14,7 @@ import (
 // something, so they are left for long logs.
 const pointDeletes = 64
 
-// emptiesLogs says that a batch wants a group of its own: an emptied log needs everything before it in the engine.
+// emptiesLogs says that a batch wants a group of its own: an emptied or trimmed log needs everything before it in the engine.
 func emptiesLogs(b *broker.Batch) bool {
 	for i := range b.Deletes {
 		if b.Deletes[i].Message.IsZero() {
@@ -25,6 +25,12 @@ func emptiesLogs(b *broker.Batch) bool {
 }
 
 func (g *group) delete(d *broker.Delete) error {
+	if d.Message.IsZero() && !d.Before.IsZero() {
+		if err := g.trimLog(d.Log, d.Before); err != nil {
+			return fmt.Errorf("trim log %c of %q: %w", d.Log.Kind, d.Log.Owner, err)
+		}
+		return nil
+	}
 	if d.Message.IsZero() {
 		if err := g.deleteLog(d.Log); err != nil {
 			return fmt.Errorf("empty log %c of %q: %w", d.Log.Kind, d.Log.Owner, err)
@@ -68,6 +74,7 @@ func (g *group) deleteMessage(app broker.AppID, id broker.MessageID) error {
 		return err
 	}
 	g.cut[string(it.Key())] = left
+	g.resize(app, broker.LogApp, len(left)-len(value))
 	return nil
 }
 
@@ -97,12 +104,15 @@ func (g *group) deleteLog(log broker.LogID) error {
 	switch log.Kind {
 	case broker.LogApp:
 		g.emptied[log.App] = true
+		g.unsize(log.App, log.Kind)
 	case broker.LogConversation, broker.LogInbox, broker.LogEvents:
 		var err error
 		if h, err = g.head(log); err != nil {
 			return err
 		}
-	case broker.LogSent, broker.LogPast, broker.LogPastConversation, broker.LogPastSent, broker.LogPastReceived:
+	case broker.LogPast:
+		g.unsize(log.App, log.Kind)
+	case broker.LogSent, broker.LogPastConversation, broker.LogPastSent, broker.LogPastReceived:
 	default:
 		return fmt.Errorf("no log of kind %q", log.Kind)
 	}

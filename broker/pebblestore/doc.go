@@ -36,6 +36,7 @@
 //	'r' space app 0 owner 0 name         a record: expiry, value
 //	'x' bucket 'r' space app 0 …         the expiry index: nothing; a bucket is 65.5 s
 //	'z' "last", "format"                 the greatest id given; the version of this layout
+//	'z' "size" kind app                  the bytes of an app's messages, or of those of its past
 //
 // An emptied log keeps one key with its last id: a run without entries, or an event's flag, that holds its last number.
 //
@@ -46,6 +47,7 @@
 //     answered by a Bloom filter.
 //   - Read and Last: one seek and the runs passed. Messages: one seek for each block.
 //   - Deleting a message writes its block again. Emptying a log of more than 64 keys is one range deletion.
+//   - Trimming a log: a look at the keys that go, and one range deletion where they are more than 64. The key that straddles the end stays.
 //   - A record with an expiry: a second key, and a look-up when it is due, in steps of 256 through the committer.
 //   - Opening: what Pebble does. Nothing is scanned.
 package pebblestore

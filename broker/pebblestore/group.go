@@ -36,7 +36,8 @@ type group struct {
 	changed []*record
 	cut     map[string][]byte // blocks that lost a message: key to what is left, nil for nothing
 	emptied map[broker.AppID]bool
-	past    map[string]bool // keys of the past that the group wrote (true) or removed
+	past    map[string]int // keys of the past that the group wrote, with the size of their values, or removed, with absent
+	sizes   map[sizeKey]int64
 
 	it      *pebble.Iterator
 	key     []byte
@@ -51,7 +52,8 @@ func newGroup(s *Store) *group {
 		records: map[broker.Key]*record{},
 		cut:     map[string][]byte{},
 		emptied: map[broker.AppID]bool{},
-		past:    map[string]bool{},
+		past:    map[string]int{},
+		sizes:   map[sizeKey]int64{},
 	}
 }
 
@@ -101,6 +103,9 @@ func (g *group) finish() error {
 		return err
 	}
 	g.emitRecords()
+	if err := g.emitSizes(); err != nil {
+		return err
+	}
 	if !g.last.IsZero() {
 		g.set(len(keyLast), idSize, func(k, v []byte) { copy(k, keyLast); copy(v, g.last[:]) })
 	}
@@ -130,6 +135,7 @@ func (g *group) reset() {
 	clear(g.cut)
 	clear(g.emptied)
 	clear(g.past)
+	clear(g.sizes)
 	g.numbers = nil
 	g.s.heads.age()
 }

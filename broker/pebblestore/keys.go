@@ -20,6 +20,7 @@ const (
 const (
 	keyFormat = "zformat" // the version of this layout
 	keyLast   = "zlast"   // the greatest id ever given
+	keySize   = "zsize"   // kind app behind it: the bytes of an app's messages
 )
 
 const idSize = len(broker.MessageID{})

@@ -30,8 +30,9 @@ type Store struct {
 
 	queue   queue
 	flights chan flight
-	clock   *broker.IDClock // used by the committer
-	heads   *heads          // the committer's
+	clock   *broker.IDClock   // used by the committer
+	heads   *heads            // the committer's
+	sizes   map[sizeKey]int64 // the committer's
 	meter   meter
 
 	visible  atomic.Uint64 // the clock of the newest id that logs show
@@ -67,6 +68,7 @@ func Open(cfg Config, opts Options) (*Store, error) {
 	s.clock = broker.NewIDClock(s.opts.Node, last, s.opts.Now)
 	s.visible.Store(clockOf(last))
 	s.heads = newHeads(s.opts.Heads)
+	s.sizes = map[sizeKey]int64{}
 	go s.commit()
 	go s.finish()
 	s.sweeping.start(s)

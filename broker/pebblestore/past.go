@@ -16,11 +16,11 @@ func (g *group) appendPast(a *broker.Append) error {
 	m := a.Message
 	body := broker.LogID{Kind: broker.LogPast, App: a.App}
 	g.key = appendID(appendLogPrefix(g.key[:0], body), m.ID)
-	there, err := g.inPast(g.key)
+	size, err := g.inPast(g.key)
 	if err != nil {
 		return fmt.Errorf("look for message %s: %w", m.ID, err)
 	}
-	if a.ID, a.Duplicate = m.ID, there; there {
+	if a.ID, a.Duplicate = m.ID, size != absent; a.Duplicate {
 		return nil
 	}
 	stored, err := m.AppendBinary(nil)
@@ -30,7 +30,8 @@ func (g *group) appendPast(a *broker.Append) error {
 	if err := g.wb.Set(g.key, stored, nil); err != nil {
 		return err
 	}
-	g.past[string(g.key)] = true
+	g.past[string(g.key)] = len(stored)
+	g.resize(a.App, broker.LogPast, len(stored))
 	g.bytes += len(stored)
 	refer := func(kind broker.LogKind, owner string) {
 		log := broker.LogID{Kind: kind, App: a.App, Owner: owner}
@@ -45,28 +46,32 @@ func (g *group) appendPast(a *broker.Append) error {
 	return nil
 }
 
-// inPast reports whether a message of the past is there, as the group has left it so far.
-func (g *group) inPast(key []byte) (bool, error) {
-	if there, known := g.past[string(key)]; known {
-		return there, nil
+// absent is the size of a message that is not there.
+const absent = -1
+
+// inPast returns the size of a message of the past, or absent, as the group has left it so far.
+func (g *group) inPast(key []byte) (int, error) {
+	if size, known := g.past[string(key)]; known {
+		return size, nil
 	}
-	_, closer, err := g.s.db.Get(key)
+	stored, closer, err := g.s.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
+		return absent, nil
 	}
 	if err != nil {
-		return false, err
+		return absent, err
 	}
-	return true, closer.Close()
+	return len(stored), closer.Close()
 }
 
 func (g *group) deletePast(app broker.AppID, id broker.MessageID) error {
 	g.key = appendID(appendLogPrefix(g.key[:0], broker.LogID{Kind: broker.LogPast, App: app}), id)
-	there, err := g.inPast(g.key)
-	if err != nil || !there {
+	size, err := g.inPast(g.key)
+	if err != nil || size == absent {
 		return err
 	}
-	g.past[string(g.key)] = false
+	g.past[string(g.key)] = absent
+	g.resize(app, broker.LogPast, -size)
 	return g.wb.Delete(g.key, nil)
 }
 

@@ -2,6 +2,11 @@ package pebblestore
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"kith/broker"
 )
@@ -43,4 +48,77 @@ func (g *group) trim(log broker.LogID, h *head, keep uint64) error {
 		h.low = append(h.low[:0], it.Key()...)
 	}
 	return it.Error()
+}
+
+// trimLog removes the keys of a log that hold nothing from an id on, but the last key of a log with numbers, which tells how far they
+// came.
+func (g *group) trimLog(log broker.LogID, before broker.MessageID) error {
+	if log.Kind == broker.LogEvents {
+		return fmt.Errorf("no log of kind %q can be trimmed", log.Kind)
+	}
+	prefix := appendLogPrefix(nil, log)
+	it, err := g.s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: appendID(bytes.Clone(prefix), before)})
+	if err != nil {
+		return err
+	}
+	keys, size, err := trimmed(it, log.Kind, before)
+	if err = errors.Join(err, it.Close()); err != nil || len(keys) == 0 {
+		return err
+	}
+	if log.Kind == broker.LogApp || log.Kind == broker.LogPast {
+		g.resize(log.App, log.Kind, -size)
+	}
+	if len(keys) > pointDeletes {
+		return g.wb.DeleteRange(keys[0], append(keys[len(keys)-1], 0), nil)
+	}
+	for _, key := range keys {
+		if err := g.wb.Delete(key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trimmed returns the keys to remove of those below an id, and the size of their values. All but the last hold nothing that is not
+// below the next.
+func trimmed(it *pebble.Iterator, kind broker.LogKind, before broker.MessageID) (keys [][]byte, size int, err error) {
+	last := 0 // the size of the last one's value
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return nil, 0, err
+		}
+		keys = append(keys, bytes.Clone(it.Key()))
+		last = len(value)
+		size += last
+	}
+	if err := it.Error(); err != nil || len(keys) == 0 {
+		return nil, 0, err
+	}
+	stays, err := straddles(it, kind, before)
+	if err != nil {
+		return nil, 0, err
+	}
+	if stays {
+		keys, size = keys[:len(keys)-1], size-last
+	}
+	return keys, size, nil
+}
+
+// straddles reports whether the last key below an id must stay.
+func straddles(it *pebble.Iterator, kind broker.LogKind, before broker.MessageID) (bool, error) {
+	if !it.Last() || kind.IsPast() {
+		return false, it.Error()
+	}
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return false, err
+	}
+	if kind != broker.LogApp {
+		if n, w := binary.Uvarint(value); w <= 0 || n != 0 {
+			return true, nil // a run with numbers
+		}
+	}
+	entries, err := appendEntries(nil, kind, keyID(it.Key()), value)
+	return len(entries) > 0 && entries[len(entries)-1].ID.Compare(before) >= 0, err
 }

@@ -36,6 +36,9 @@ func checkBatch(b *broker.Batch) error {
 		if !isLog(d.Log.Kind) {
 			return fmt.Errorf("empty log of %q: no log of kind %q", d.Log.Owner, d.Log.Kind)
 		}
+		if !d.Before.IsZero() && d.Log.Kind == broker.LogEvents {
+			return fmt.Errorf("trim log of %q: no log of kind %q can be trimmed", d.Log.Owner, d.Log.Kind)
+		}
 	}
 	return nil
 }

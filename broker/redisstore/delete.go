@@ -18,6 +18,9 @@ func (s *Store) deleteCalls(ctx context.Context, d *broker.Delete) []redis.Cmder
 		return cmds
 	}
 	log := d.Log
+	if !d.Before.IsZero() {
+		return s.trimCalls(ctx, log, d.Before)
+	}
 	if log.Kind == broker.LogApp {
 		var cmds []redis.Cmder
 		for i := range s.keys.prefixes {

@@ -71,14 +71,14 @@
 //	prefix:store                  hash    for ever                    format, number of shards, how often it was opened
 //	P:clock                       string  for ever                    the last clock given, 8 bytes
 //	P:ping                        string  60 s                        nothing
-//	P:m:app                       stream  until deleted               bodies by clock; the app's log. About 25 bytes and the body
-//	P:c:app:conversation          list    until deleted               13 bytes a message; a group's 19
-//	P:s:app:peer                  list    until deleted               13 bytes a message sent
+//	P:m:app                       stream  until deleted or trimmed    bodies by clock; the app's log. About 25 bytes and the body
+//	P:c:app:conversation          list    until deleted or trimmed    13 bytes a message; a group's 19
+//	P:s:app:peer                  list    until deleted or trimmed    13 bytes a message sent
 //	P:i:app:peer                  list    Options.InboxKeep           19 bytes a reference
 //	P:e:app:peer                  list    Append.Keep                 19 bytes and the payload
-//	P:B:app                       hash    until deleted               by id, bodies that came from elsewhere
-//	P:M:app                       zset    until deleted               13 bytes for each of them
-//	P:C:app:conversation          zset    until deleted               13 bytes for each of the conversation's; so P:S of a sender,
+//	P:B:app                       hash    until deleted or trimmed    by id, bodies that came from elsewhere
+//	P:M:app                       zset    until deleted or trimmed    13 bytes for each of them
+//	P:C:app:conversation          zset    until deleted or trimmed    13 bytes for each of the conversation's; so P:S of a sender,
 //	                                                                  P:I of a receiver
 //	P:r:space:app:owner NUL name  string  until removed, or expired   the value. About 60 bytes, the key and the value
 //	P:l:space:app                 zset    with its records            owner NUL name of each record, for List; not of the spaces
@@ -101,6 +101,6 @@
 //
 // # Where it ends
 //
-// A shard is the work of one thread of one Redis. Inboxes, conversations, sent logs and bodies grow until they are deleted, or
-// InboxKeep says otherwise. A group is as fast as its shard.
+// A shard is the work of one thread of one Redis. Inboxes, conversations, sent logs and bodies grow until they are deleted or
+// trimmed, or InboxKeep says otherwise. A group is as fast as its shard.
 package redisstore

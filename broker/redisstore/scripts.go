@@ -39,6 +39,10 @@ var (
 	sweepText string
 	//go:embed lua/past.lua
 	pastText string
+	//go:embed lua/trim.lua
+	trimText string
+	//go:embed lua/trimpast.lua
+	trimPastText string
 )
 
 var (
@@ -53,9 +57,13 @@ var (
 	removeScript = newScript(removeText)
 	sweepScript  = newScript(sweepText)
 	pastScript   = newScript(pastText)
+
+	trimScript     = newScript(logText + trimText)
+	trimPastScript = newScript(trimPastText)
 )
 
-var scripts = []script{appendScript, referScript, insertScript, readScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript, pastScript}
+var scripts = []script{appendScript, referScript, insertScript, readScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript, pastScript,
+	trimScript, trimPastScript}
 
 func newScript(text string) script {
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // how Redis names scripts

@@ -61,6 +61,8 @@ func Run(t *testing.T, newFactory func(t testing.TB) Factory) {
 		{"the past takes no number and delivers nothing", pastTakesNoNumber},
 		{"a message of the past can be deleted", pastCanBeDeleted},
 		{"the past is a message with an id", pastIsChecked},
+		{"a trimmed log keeps what is newer", trimmedLogKeepsNewer},
+		{"the size of history follows what is there", sizeFollows},
 		{"a restart keeps everything", restartKeepsEverything},
 		{"a closed store refuses", closedStoreRefuses},
 		{"ping answers", pingAnswers},
