@@ -29,10 +29,13 @@ type cluster struct {
 	base  time.Time    // what the lease is measured from
 	until atomic.Int64 // nanoseconds since base until which this node may write
 	self  atomic.Pointer[NodeID]
-	nodes nodeTable
-	learn learner
-	asks  asks
-	drain drain
+	// joined is closed when the node first may write.
+	joined     chan struct{}
+	joinedOnce sync.Once
+	nodes      nodeTable
+	learn      learner
+	asks       asks
+	drain      drain
 
 	openingLock sync.Mutex
 	opening     map[string]chan struct{} // by claim: sessions on their way
@@ -50,7 +53,7 @@ func newCluster(b *Broker, bus Bus, lease time.Duration, drainPerSecond int) *cl
 	if lease <= 0 {
 		lease = DefaultLease
 	}
-	c := &cluster{b: b, bus: bus, inner: b.store, lease: lease, base: time.Now(), resync: make(chan struct{}, 1)}
+	c := &cluster{b: b, bus: bus, inner: b.store, lease: lease, base: time.Now(), resync: make(chan struct{}, 1), joined: make(chan struct{})}
 	c.opening = make(map[string]chan struct{})
 	c.nodes.known = make(map[NodeID]*knownNode)
 	c.learn.wake = make(chan struct{}, 1)
@@ -101,6 +104,17 @@ func (c *cluster) id() NodeID { return *c.self.Load() }
 
 // leased reports whether this node may write.
 func (c *cluster) leased() bool { return int64(time.Since(c.base)) < c.until.Load() }
+
+// Joined is closed when sessions can be opened: in a cluster when the node has its first lease, else from the beginning. Run must be
+// running.
+func (b *Broker) Joined() <-chan struct{} {
+	if b.cluster != nil {
+		return b.cluster.joined
+	}
+	at := make(chan struct{})
+	close(at)
+	return at
+}
 
 // fencedStore refuses commits of a node whose lease is not certain: others may already act as if it were dead.
 type fencedStore struct {

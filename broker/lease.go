@@ -135,6 +135,7 @@ func (c *cluster) renew(ctx context.Context, self NodeID, held, value []byte) (n
 		return w.Current, false
 	}
 	c.until.Store(int64(began + c.lease*4/5))
+	c.joinedOnce.Do(func() { close(c.joined) })
 	return value, false
 }
 

@@ -150,9 +150,9 @@ func (n *node) run(ctx context.Context, hangup <-chan os.Signal, reload func() (
 	for _, l := range n.listeners {
 		switch l.name {
 		case "mqtt":
-			mqtt.run(func(ctx context.Context) error { return n.mqtt.Serve(ctx, l) })
+			mqtt.run(func(ctx context.Context) error { return n.serve(ctx, l, n.mqtt.Serve) })
 		case "mqtts":
-			mqtt.run(func(ctx context.Context) error { return n.mqtt.ServeTLS(ctx, l) })
+			mqtt.run(func(ctx context.Context) error { return n.serve(ctx, l, n.mqtt.ServeTLS) })
 		case "http":
 			web.run(func(ctx context.Context) error { return n.web.Run(ctx, l) })
 		}
@@ -189,6 +189,16 @@ func (n *node) drain(ctx context.Context) {
 	defer cancel()
 	if err := n.broker.Drain(ctx); err != nil && !errors.Is(err, broker.ErrNoRefuge) {
 		n.log.Warn("not all clients could be sent to other nodes; the rest are closed at once", "sessions", n.broker.Node().Sessions, "err", err)
+	}
+}
+
+// serve takes connections once sessions can be opened; until then clients wait in the listener's backlog.
+func (n *node) serve(ctx context.Context, l net.Listener, serve func(context.Context, net.Listener) error) error {
+	select {
+	case <-n.broker.Joined():
+		return serve(ctx, l)
+	case <-ctx.Done():
+		return l.Close()
 	}
 }
 
