@@ -20,7 +20,7 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 	s.mu.Unlock()
 	if !s.finish(how) {
 		b.abandon(s) // taken over: the new session has its state
-		s.publishWill(how)
+		s.publishWill()
 		return
 	}
 	closed := how == EndDisconnect || how == EndDisconnectWill
@@ -39,7 +39,7 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 	case moving:
 		s.publishWillAfter(hold)
 	default:
-		s.publishWill(how)
+		s.publishWill()
 	}
 	b.storeEnded(s)
 	if b.cluster != nil {
@@ -122,7 +122,7 @@ func (s *Session) snapshot() *deviceRecord {
 	requested := s.watchedByRequest()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Absent: FirstIDAt(now.UnixMilli() + 1), Had: s.had}
+	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Will: s.will != nil, Absent: FirstIDAt(now.UnixMilli() + 1), Had: s.had}
 	if s.mode == receiveNone {
 		rec.Absent = s.absent // nothing became due to it
 	}

@@ -100,7 +100,7 @@ func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Ou
 // storeOpened notes in the store, without waiting, that the device is connected here.
 func (b *Broker) storeOpened(s *Session) {
 	rec := deviceRecord{
-		Connected: b.self(), Since: s.since, Address: s.remote, Protocol: s.protocol(),
+		Connected: b.self(), Since: s.since, Address: s.remote, Protocol: s.protocol(), Will: s.will != nil,
 		Watch: s.watchedByRequest(), Had: FirstIDAt(s.since),
 	}
 	if s.mode == receiveNone {
@@ -118,8 +118,8 @@ func (b *Broker) storeOpened(s *Session) {
 	s.mu.Unlock()
 	if s.will != nil {
 		writes = append(writes, Write{Key: s.willKey(), Value: encodeWill(s)})
-	} else if s.moved {
-		writes = append(writes, Write{Key: s.willKey()}) // of the session at the other node
+	} else if s.moved || s.heir {
+		writes = append(writes, Write{Key: s.willKey()}) // of the session before: this one came in time [MQTT-3.1.3-9]
 	}
 	batch := &Batch{Writes: writes}
 	b.commitLazily(batch, func() {

@@ -83,7 +83,7 @@ func (b *Broker) admit(ctx context.Context, r *OpenRequest, link Link) (*Session
 	s := &Session{
 		b: b, app: a, peer: peer, device: device, link: link, clientID: string(peer) + "/" + string(device),
 		remote: r.Remote, transport: r.Transport, version: r.Version, mode: mode, envelope: pw.Envelope, super: pw.Super,
-		since: b.now().UnixMilli(), maxPacket: r.MaximumPacket, willDelay: r.WillDelay, gone: make(chan struct{}),
+		since: b.now().UnixMilli(), maxPacket: r.MaximumPacket, clean: r.CleanStart, willDelay: r.WillDelay, gone: make(chan struct{}),
 	}
 	s.persisted, s.expiry = !r.CleanStart, cfg.Queue.Age
 	if r.Version >= 5 {
@@ -168,6 +168,12 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	}
 	now := b.now().UnixMilli()
 	resumable := st.record != nil && now < st.record.Resume
+	s.heir = st.record != nil && st.record.Will
+	if s.heir && resumable && s.clean && !taken {
+		if err := b.discard(ctx, s, old); err != nil {
+			return false, err
+		}
+	}
 	if resumable && pw.Watch == nil {
 		for _, p := range st.record.Watch {
 			s.watchEntry(p).request = true

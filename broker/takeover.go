@@ -35,6 +35,9 @@ func (b *Broker) takeOver(ctx context.Context, s *Session) (old *Session, taken 
 		return nil, false, connected
 	}
 	if taken = old.finish(EndServer); taken {
+		old.mu.Lock()
+		old.over = s.clean
+		old.mu.Unlock()
 		old.link.Close(CloseTakenOver)
 		b.log.Debug("session taken over", "app", s.app.id, "peer", s.peer, "device", s.device)
 	} else {

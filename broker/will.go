@@ -18,6 +18,7 @@ type storedWill struct {
 	Address     string   `json:"address"`
 	Delay       int64    `json:"delay,omitempty"`  // milliseconds
 	Expiry      int64    `json:"expiry,omitempty"` // milliseconds
+	Since       int64    `json:"since,omitempty"`  // when the session opened, in Unix milliseconds: tells it from those after it
 	Will        Publish  `json:"will"`
 }
 
@@ -28,7 +29,7 @@ func (s *Session) willKey() Key {
 }
 
 func encodeWill(s *Session) []byte {
-	return mustJSON(storedWill{s.b.self(), s.peer, s.device, s.remote, s.willDelay.Milliseconds(), s.willExpiry.Milliseconds(), *s.will})
+	return mustJSON(storedWill{s.b.self(), s.peer, s.device, s.remote, s.willDelay.Milliseconds(), s.willExpiry.Milliseconds(), s.since, *s.will})
 }
 
 func (s *Session) forgetWill() {
@@ -38,12 +39,15 @@ func (s *Session) forgetWill() {
 }
 
 // publishWill publishes the session's will, after its delay if the session may come back until then [MQTT-3.1.2-8].
-func (s *Session) publishWill(how EndReason) {
+func (s *Session) publishWill() {
 	if s.will == nil {
 		return
 	}
+	s.mu.Lock()
+	over := s.over
+	s.mu.Unlock()
 	delay := min(s.willDelay, s.expiry)
-	if how == EndDisconnectWill || delay <= 0 {
+	if delay <= 0 || over {
 		s.fireWill()
 		return
 	}
@@ -65,12 +69,43 @@ func (s *Session) publishWillAfter(delay time.Duration) {
 	})
 }
 
+// discard ends the MQTT session that the device's connection before left: its will, if it is held back, is due [MQTT-3.1.2-8]. old is
+// that session, where it is not stored yet.
+func (b *Broker) discard(ctx context.Context, s, old *Session) error {
+	if old != nil {
+		if old.will != nil && old.how != EndDisconnect && min(old.willDelay, old.expiry) > 0 {
+			old.fireWill()
+		}
+		return nil
+	}
+	w, err := s.storedWill(ctx)
+	if err != nil || w == nil || w.Delay == 0 {
+		return err
+	}
+	w.Delay = 0
+	b.publishLeftWill(s.app, w)
+	return nil
+}
+
 // willStands reports whether the stored will was not withdrawn since: by a session that came back and went, or with its peer.
 func (s *Session) willStands() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), requestDeadline)
 	defer cancel()
+	w, err := s.storedWill(ctx)
+	return err != nil || w != nil && w.Since == s.since
+}
+
+// storedWill reads the will that is stored for the session's device; nil for none.
+func (s *Session) storedWill(ctx context.Context) (*storedWill, error) {
 	values, err := s.b.store.Get(ctx, []Key{s.willKey()})
-	return err != nil || values[0] != nil
+	if err != nil || values[0] == nil {
+		return nil, err
+	}
+	w := &storedWill{}
+	if err := json.Unmarshal(values[0], w); err != nil {
+		return nil, fmt.Errorf("stored will of %s: %w", s.clientID, err)
+	}
+	return w, nil
 }
 
 // isElsewhere reports whether the session's device is connected to another node by now.
@@ -162,10 +197,10 @@ func (b *Broker) publishLeftWills(ctx context.Context, left func(incarnation str
 func (b *Broker) publishLeftWill(a *app, w *storedWill) {
 	s := &Session{
 		b: b, app: a, peer: w.Peer, device: w.Device, clientID: string(w.Peer) + "/" + string(w.Device),
-		remote: w.Address, will: &w.Will, willDelay: time.Duration(w.Delay) * time.Millisecond, expiry: time.Duration(w.Delay) * time.Millisecond,
+		remote: w.Address, since: w.Since, will: &w.Will, willDelay: time.Duration(w.Delay) * time.Millisecond, expiry: time.Duration(w.Delay) * time.Millisecond,
 		willExpiry: time.Duration(w.Expiry) * time.Millisecond,
 	}
-	s.publishWill(EndLost)
+	s.publishWill()
 }
 
 // appendAndDeliver commits one append, delivers it and then tells the outcome.
