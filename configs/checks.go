@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"kith/broker"
 	"kith/broker/edge"
+	"kith/hooks"
 )
 
 // The checks of single values. Each returns what is wrong, or "".
@@ -36,6 +38,16 @@ func addresses(value any) string {
 	for _, s := range *value.(*[]string) {
 		if _, err := edge.ParsePrefix(s); err != nil {
 			return quote(s) + " is no address; write such as 10.0.0.7 or 10.0.0.0/8"
+		}
+	}
+	return ""
+}
+
+// origins checks what browsers call the origin of a page.
+func origins(value any) string {
+	for _, s := range *value.(*[]string) {
+		if u, err := url.Parse(s); s != hooks.AnyOrigin && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != s) {
+			return quote(s) + ` is no origin; write such as https://chat.example.org, without a path, or "*" for any`
 		}
 	}
 	return ""

@@ -7,6 +7,7 @@ import (
 
 	"kith/api"
 	"kith/broker"
+	"kith/hooks"
 )
 
 // option is one setting.
@@ -41,6 +42,11 @@ var options = []option{
 		at: func(c *Config, _ int) any { return &c.Listen.TLS.Key }},
 	{key: "listen.tls.client_ca", doc: "PEM file; MQTT clients over TLS then need a certificate that it signed",
 		at: func(c *Config, _ int) any { return &c.Listen.TLS.ClientCA }},
+	{key: "listen.tls.client_peer", check: oneOf("", hooks.ClientPeerCN, hooks.ClientPeerURI),
+		doc: "binds a client's certificate to its peer: cn (common name = peer id), uri (SAN URI = kith:{app}/{peer}); empty: not",
+		at:  func(c *Config, _ int) any { return &c.Listen.TLS.ClientPeer }},
+	{key: "listen.origins", check: origins, doc: "whose pages may connect over WebSocket, such as https://chat.example.org; * for any; its own host's always may",
+		at: func(c *Config, _ int) any { return &c.Listen.Origins }},
 	{key: "listen.proxy.trusted", check: addresses, doc: "addresses and ranges of proxies in front, which must send a PROXY protocol header of version 2",
 		at: func(c *Config, _ int) any { return &c.Listen.Proxy.Trusted }},
 

@@ -89,6 +89,9 @@ func (v *validation) tls(l *ListenConfig) {
 		if l.MQTTS != "" {
 			v.add("listen.mqtts", "needs listen.tls.cert and listen.tls.key")
 		}
+		if t.ClientPeer != "" {
+			v.add("listen.tls.client_peer", "needs listen.tls.client_ca")
+		}
 		if t.ClientCA != "" {
 			v.add("listen.tls.client_ca", "needs listen.tls.cert and listen.tls.key")
 		}
@@ -96,6 +99,8 @@ func (v *validation) tls(l *ListenConfig) {
 		v.add("listen.tls.cert", "missing: listen.tls.key has no certificate")
 	case t.Key == "":
 		v.add("listen.tls.key", "missing: listen.tls.cert has no private key")
+	case t.ClientPeer != "" && t.ClientCA == "":
+		v.add("listen.tls.client_peer", "needs listen.tls.client_ca")
 	default:
 		if _, err := t.Load(); err != nil {
 			key, text, named := strings.Cut(err.Error(), ": ") // hooks names the key at fault

@@ -46,6 +46,10 @@ func (h *authHook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) boo
 		WillDelay:      seconds(pk.Connect.WillProperties.WillDelayInterval),
 		WillExpiry:     seconds(pk.Connect.WillProperties.MessageExpiryInterval),
 	}
+	if o.err = c.checkCertificate(o.request.App, o.request.ClientID); o.err != nil {
+		h.srv.log.Info("open refused", "app", o.request.App, "client", o.request.ClientID, "address", o.request.Remote, "error", o.err.Message)
+		return false
+	}
 	if o.version == 5 {
 		o.request.Expiry = seconds(pk.Properties.SessionExpiryInterval)
 		// No device is remembered longer than queue.age (spec 9), so no session is promised longer.

@@ -14,17 +14,26 @@ type Config struct {
 	MQTT  string    `yaml:"mqtt"`  // address of MQTT over TCP; "" switches it off
 	MQTTS string    `yaml:"mqtts"` // address of MQTT over TLS; "" switches it off
 	TLS   TLSConfig `yaml:"tls"`
+	// Origins are those of pages that may connect over WebSocket, such as "https://chat.example.org"; AnyOrigin for all. Pages of the
+	// server's own host, and programs that name no origin, always may.
+	Origins []string `yaml:"origins"`
 }
+
+// AnyOrigin in Config.Origins lets the pages of every site connect. It is the default: a session is opened by the signed password
+// in CONNECT, not by a cookie that a browser adds by itself, so a foreign page gains nothing that it does not hold already.
+const AnyOrigin = "*"
 
 // TLSConfig names the PEM files of a TLS listener.
 type TLSConfig struct {
 	Cert     string `yaml:"cert"`
 	Key      string `yaml:"key"`
 	ClientCA string `yaml:"client_ca"` // when set, a client needs a certificate that it signed
+	// ClientPeer binds that certificate to a peer: ClientPeerCN, ClientPeerURI, or "" for not.
+	ClientPeer string `yaml:"client_peer"`
 }
 
 // DefaultConfig returns the defaults of spec 12.
-func DefaultConfig() Config { return Config{MQTT: ":1883"} }
+func DefaultConfig() Config { return Config{MQTT: ":1883", Origins: []string{AnyOrigin}} }
 
 // Validate reports what is wrong with c. It does not open the files.
 func (c Config) Validate() error {
@@ -34,6 +43,9 @@ func (c Config) Validate() error {
 	}
 	if c.MQTTS != "" && c.TLS.Cert == "" {
 		errs = append(errs, errors.New("listen.mqtts: needs listen.tls.cert and listen.tls.key"))
+	}
+	if c.TLS.ClientPeer != "" && c.TLS.ClientCA == "" {
+		errs = append(errs, errors.New("listen.tls.client_peer: needs listen.tls.client_ca"))
 	}
 	return errors.Join(errs...)
 }

@@ -184,7 +184,7 @@ type testServer struct {
 func startServer(t testing.TB, tweak ...func(*Server)) *testServer {
 	t.Helper()
 	log := &logBuffer{}
-	s, err := newServer(Options{Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	s, err := newServer(Options{Config: Config{Origins: []string{AnyOrigin}}, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}

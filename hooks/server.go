@@ -80,17 +80,18 @@ type Options struct {
 
 // Server is the MQTT side of a node: listeners, connections, and the engine that they share.
 type Server struct {
-	config    Config
-	reference string      // Options.Reference
-	tls       *tls.Config // nil without a certificate
-	log       *slog.Logger
-	limits    limits
-	open      func(context.Context, *broker.OpenRequest, broker.Link) (session, bool, error)
-	app       func(broker.AppID) (broker.AppConfig, bool)
-	engine    *mqtt.Server
-	auth      *authHook
-	topics    *topicRouter
-	count     counters
+	config       Config
+	reference    string        // Options.Reference
+	tls          *tls.Config   // nil without a certificate
+	certificates *Certificates // behind tls
+	log          *slog.Logger
+	limits       limits
+	open         func(context.Context, *broker.OpenRequest, broker.Link) (session, bool, error)
+	app          func(broker.AppID) (broker.AppConfig, bool)
+	engine       *mqtt.Server
+	auth         *authHook
+	topics       *topicRouter
+	count        counters
 
 	flushers flushers
 	hangups  hangups
@@ -126,13 +127,16 @@ func newServer(o Options) (*Server, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	tlsConfig, err := o.Config.TLS.Load()
+	certificates, err := LoadCertificates(o.Config.TLS)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		config: o.Config, reference: o.Reference, tls: tlsConfig, log: o.Logger, limits: defaultLimits(),
+		config: o.Config, reference: o.Reference, certificates: certificates, log: o.Logger, limits: defaultLimits(),
 		conns: make(map[*conn]struct{}), listeners: make(map[net.Listener]struct{}),
+	}
+	if certificates != nil {
+		s.tls = certificates.Config(nil)
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -167,6 +171,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g.Go(func() error {
 		s.housekeep(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		s.watchCertificates(ctx)
 		return nil
 	})
 	err := g.Wait()

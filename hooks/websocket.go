@@ -1,11 +1,15 @@
 package hooks
 
 import (
+	"crypto/x509"
 	"errors"
 	"io"
 	"math"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,9 +30,8 @@ func (s *Server) WebSocketHandler() http.Handler {
 		WriteBufferSize:  4 << 10,
 		WriteBufferPool:  &sync.Pool{}, // an idle connection holds none
 		Subprotocols:     []string{"mqtt", "mqttv3.1"},
-		// Any origin may connect: a session is opened by the signed password in CONNECT, not by a cookie that a browser adds
-		// by itself, so a foreign page gains nothing that it does not hold already. Native apps send no Origin.
-		CheckOrigin: func(*http.Request) bool { return true },
+		CheckOrigin:      s.config.allowsOrigin,
+		// No compression (permessage-deflate): a few bytes could become many, and MQTT's messages are short.
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !asksForMQTT(r) {
@@ -44,8 +47,25 @@ func (s *Server) WebSocketHandler() http.Handler {
 			over = overWSS
 		}
 		tuneTCP(plain(ws.NetConn()))
-		s.start(newWebSocket(ws), over)
+		stream := newWebSocket(ws)
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			stream.certificate = r.TLS.PeerCertificates[0]
+		}
+		s.start(stream, over)
 	})
+}
+
+// allowsOrigin judges the Origin that a browser names.
+func (c *Config) allowsOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(c.Origins, AnyOrigin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	return strings.EqualFold(u.Host, r.Host) || slices.ContainsFunc(c.Origins, func(o string) bool { return strings.EqualFold(o, origin) })
 }
 
 func asksForMQTT(r *http.Request) bool {
@@ -74,6 +94,8 @@ type webSocket struct {
 	frame io.Reader    // the rest of the message being read; the reader's
 	seen  atomic.Int64 // Unix seconds of the last sign of life
 	until atomic.Int64 // write deadline in Unix nanoseconds
+
+	certificate *x509.Certificate // that the client showed; nil for none
 }
 
 func newWebSocket(ws *websocket.Conn) *webSocket {

@@ -69,10 +69,7 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	if err != nil {
 		return nil, fmt.Errorf("start mqtt: %w", err)
 	}
-	certificate, mount, err := webTLS(cfg.Listen.TLS, n.mqtt.WebSocketHandler())
-	if err != nil {
-		return nil, err
-	}
+	certificate, mount := webTLS(n.mqtt.Certificates(), cfg.Listen.TLS.ClientCA != "", n.mqtt.WebSocketHandler())
 	n.secure = certificate != nil
 	e.sources["mqtt"], e.sources["edge"] = mqttMetrics{n.mqtt}, edgeMetrics{n.guard}
 	n.web = api.New(n.broker, api.Options{
@@ -224,6 +221,7 @@ func (n *node) reloads(ctx context.Context, hangup <-chan os.Signal, load func()
 		n.broker.SetApps(next.Apps)
 		n.web.SetOperators(next.API.Operators)
 		n.guard.SetLimits(next.Limits)
+		n.mqtt.ReloadCertificates()
 		n.cfg.Apps, n.cfg.API.Operators, n.cfg.Limits = next.Apps, next.API.Operators, next.Limits
 		n.log.Info("settings reloaded", "apps", len(next.Apps), "operators", len(next.API.Operators))
 	}
