@@ -28,10 +28,13 @@ type MetricsConfig struct {
 
 // Operator is somebody who runs Kith, or a program of theirs.
 type Operator struct {
-	Name  string   `yaml:"name"` // for logs
-	Token string   `yaml:"token"`
-	Role  Role     `yaml:"role"`
-	Apps  []string `yaml:"apps"` // app ids, or AllApps
+	Name  string `yaml:"name"` // for logs
+	Token string `yaml:"token"`
+	// TokenHash stands in place of Token, so that who reads the settings cannot use it: "sha256:" and 64 hex digits. A token that was made
+	// by chance has no dictionary to try, so one round of SHA-256 is enough, and a login costs no more than that.
+	TokenHash string   `yaml:"token_hash"`
+	Role      Role     `yaml:"role"`
+	Apps      []string `yaml:"apps"` // app ids, or AllApps
 
 	Requests broker.RequestsConfig `yaml:"requests"` // how often it may ask
 }
@@ -78,8 +81,12 @@ func (c *Config) Validate() error {
 			report(path+"name", "%q is used twice", o.Name)
 		}
 		switch {
-		case o.Token == "":
+		case o.Token == "" && o.TokenHash == "":
 			report(path+"token", "is missing")
+		case o.Token == "":
+			if _, err := ParseTokenHash(o.TokenHash); err != nil {
+				report(path+"token_hash", "%s", err)
+			}
 		case strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r > '~' }):
 			report(path+"token", "must be printable ASCII without spaces, as it travels in a header")
 		case slices.ContainsFunc(earlier, func(e Operator) bool { return e.Token == o.Token }):

@@ -94,7 +94,7 @@ func start(t testing.TB, change ...func(*api.Options)) *server {
 	})
 	o := api.Options{Config: api.Config{Operators: []api.Operator{
 		{Name: "root", Token: admin, Role: api.RoleAdmin, Apps: []string{"*"}},
-		{Name: "ops", Token: operator, Role: api.RoleOperator, Apps: []string{"demo", "ghost"}},
+		{Name: "ops", TokenHash: api.HashToken(operator), Role: api.RoleOperator, Apps: []string{"demo", "ghost"}},
 		{Name: "eyes", Token: viewer, Role: api.RoleViewer, Apps: []string{"demo"}},
 	}}}
 	for _, f := range change {

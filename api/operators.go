@@ -3,7 +3,10 @@ package api
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
+	"errors"
 	"slices"
+	"strings"
 
 	"kith/broker"
 )
@@ -23,9 +26,34 @@ type knownOperator struct {
 func newOperators(configured []Operator) operators {
 	known := make(operators, 0, len(configured))
 	for _, o := range configured {
-		known = append(known, knownOperator{o.Name, sha256.Sum256([]byte(o.Token)), o.Role, slices.Clone(o.Apps), o.Requests})
+		digest := sha256.Sum256([]byte(o.Token))
+		if o.Token == "" {
+			var err error
+			if digest, err = ParseTokenHash(o.TokenHash); err != nil {
+				continue // opens nothing
+			}
+		}
+		known = append(known, knownOperator{o.Name, digest, o.Role, slices.Clone(o.Apps), o.Requests})
 	}
 	return known
+}
+
+const hashPrefix = "sha256:"
+
+// HashToken returns the form of a token that settings may hold in its place.
+func HashToken(token string) string {
+	digest := sha256.Sum256([]byte(token))
+	return hashPrefix + hex.EncodeToString(digest[:])
+}
+
+// ParseTokenHash returns the digest that HashToken wrote.
+func ParseTokenHash(s string) (digest [sha256.Size]byte, err error) {
+	text, ok := strings.CutPrefix(s, hashPrefix)
+	b, bad := hex.DecodeString(text)
+	if !ok || bad != nil || len(b) != len(digest) {
+		return digest, errors.New("is not sha256: and 64 hex digits; make one with: kith token")
+	}
+	return [sha256.Size]byte(b), nil
 }
 
 // find returns the operator with this token. It compares with all of them, in the same time whether or not one matches.

@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"kith/api"
 	"kith/broker"
 	"kith/broker/edge"
 	"kith/hooks"
@@ -116,11 +117,24 @@ func secret(value any) string {
 		return "missing: make one, for example with: openssl rand -hex 24"
 	case Placeholder:
 		return "is still the example's: make one, for example with: openssl rand -hex 24"
+	case Mask:
+		return "is masked, as kith check --print shows it: put the secret itself"
 	}
 	return ""
 }
 
+func tokenHash(value any) string {
+	if _, err := api.ParseTokenHash(*value.(*string)); *value.(*string) != "" && err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// token may be empty where a token_hash stands.
 func token(value any) string {
+	if *value.(*string) == "" {
+		return ""
+	}
 	if strings.ContainsFunc(*value.(*string), func(r rune) bool { return r <= ' ' || r > '~' && string(r) != Placeholder }) {
 		return "must be printable ASCII without spaces, as it travels in a header"
 	}

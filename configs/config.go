@@ -23,6 +23,9 @@ type Config struct {
 
 	// Demo tells that there was no file and no app: the app demo was added, with the keys in DemoFile.
 	Demo bool
+
+	// ExposedFile is the settings file, where secrets stand in it and more than its owner may read it; else "".
+	ExposedFile string
 }
 
 // ListenConfig says where the node listens. An empty address switches a listener off.

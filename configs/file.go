@@ -128,7 +128,10 @@ func (l *loader) value(name string, o *option, path string, i int, n *yaml.Node)
 		case isNull(n):
 			bad = `has no value; write "" for an empty one`
 		default:
-			bad = parse(ptr, n.Value)
+			bad = l.parse(o, ptr, n.Value)
+			if o.secret && n.Value != "" && !secretReference.MatchString(n.Value) && l.exposed {
+				l.config.ExposedFile = name
+			}
 			if bad != "" && !o.secret {
 				bad = quote(n.Value) + ": " + bad
 			}

@@ -37,14 +37,14 @@ func Load(s Sources) (*Config, error) {
 			return nil, fmt.Errorf("read settings: %w", err)
 		}
 	}
-	return load(s, data)
+	return load(s, data, s.File != "" && readableByOthers(s.File))
 }
 
 // Parse is Load with the content of the file in hand. s.File names it in problems.
-func Parse(s Sources, data []byte) (*Config, error) { return load(s, data) }
+func Parse(s Sources, data []byte) (*Config, error) { return load(s, data, false) }
 
-func load(s Sources, data []byte) (*Config, error) {
-	l := &loader{config: WithoutFile(), places: map[string]place{}, bad: map[string]bool{}}
+func load(s Sources, data []byte, exposed bool) (*Config, error) {
+	l := &loader{environ: s.Environ, exposed: exposed, config: WithoutFile(), places: map[string]place{}, bad: map[string]bool{}}
 	if s.File != "" {
 		l.config = Default()
 		l.readFile(s.File, data)
@@ -70,6 +70,8 @@ func load(s Sources, data []byte) (*Config, error) {
 
 // loader is one Load under way.
 type loader struct {
+	environ  []string
+	exposed  bool // others can read the file
 	config   *Config
 	places   map[string]place // where each key was last set; "" is the file
 	bad      map[string]bool  // keys whose value did not parse: what is set is the default
@@ -126,7 +128,7 @@ func (l *loader) apply(o override) {
 	}
 	l.places[path] = place{source: o.source}
 	delete(l.bad, path)
-	if bad := parse(o.option.at(l.config, o.item), o.value); bad != "" {
+	if bad := l.parse(o.option, o.option.at(l.config, o.item), o.value); bad != "" {
 		if !o.option.secret {
 			bad = quote(o.value) + ": " + bad
 		}

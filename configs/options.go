@@ -117,6 +117,8 @@ var options = []option{
 		at: operator(func(o *api.Operator) any { return &o.Name })},
 	{key: "operators[].token", check: token, secret: true, doc: "Authorization: Bearer <token>",
 		at: operator(func(o *api.Operator) any { return &o.Token })},
+	{key: "operators[].token_hash", check: tokenHash, secret: true, doc: "in place of token, what kith token tells: sha256: and 64 hex digits",
+		at: operator(func(o *api.Operator) any { return &o.TokenHash })},
 	{key: "operators[].role", check: oneOf(string(api.RoleViewer), string(api.RoleOperator), string(api.RoleAdmin)), doc: "viewer, operator or admin",
 		at: operator(func(o *api.Operator) any { return (*string)(&o.Role) })},
 	{key: "operators[].apps", doc: `ids of apps, or "*" for all`,

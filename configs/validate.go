@@ -39,8 +39,17 @@ func (c *Config) Warnings() Problems {
 			v.add(path+"master_key", fmt.Sprintf("is only %d bytes long; make one with: openssl rand -hex 24", n))
 		}
 	}
+	if c.Listen.TLS.ClientPeer != "" && c.Listen.MQTT != "" && !loopback(c.Listen.MQTT) {
+		v.add("listen.tls.client_peer", "clients of listen.mqtt show no certificate, and so can be any peer")
+	}
+	if key := c.Listen.TLS.Key; key != "" && readableByOthers(key) {
+		v.add("listen.tls.key", "others can read the file: chmod 600 "+key)
+	}
 	if len(c.Apps) == 0 && c.Demo && !c.onLoopback() {
 		v.add("listen", fmt.Sprintf("app %s takes unsigned sessions, and a listener is open to other machines: anyone who reaches it can be any peer", DemoApp))
+	}
+	if c.ExposedFile != "" {
+		v.add("", "others can read "+quote(c.ExposedFile)+", which holds secrets: chmod 600 it, or write ${file:…} or ${env:…} in their place")
 	}
 	if c.Store.Engine == EnginePebble && !c.Store.Pebble.Sync {
 		v.add("store.sync", "acknowledged messages can be lost in a power cut")
@@ -154,6 +163,12 @@ func (v *validation) operators(c *Config) {
 		}
 		if slices.ContainsFunc(all[:i], func(e api.Operator) bool { return e.Token == o.Token && o.Token != "" && o.Token != Placeholder }) {
 			v.add(path+"token", "is another operator's too")
+		}
+		switch {
+		case o.Token == "" && o.TokenHash == "":
+			v.add(path+"token", "missing: make one with: kith token")
+		case o.Token != "" && o.TokenHash != "":
+			v.add(path+"token_hash", "stands beside a token; keep one of them")
 		}
 		if len(o.Apps) == 0 {
 			v.add(path+"apps", `is empty: name the apps, or "*" for all`)
