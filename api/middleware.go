@@ -101,6 +101,17 @@ func bound(ctx context.Context, w http.ResponseWriter) (context.Context, context
 	return context.WithTimeout(ctx, requestTimeout)
 }
 
+// plainBody refuses compressed bodies: what they inflate to is nobody's word but the sender's.
+func plainBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+			statusProblem(http.StatusUnsupportedMediaType, "send the body without Content-Encoding").write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // headers are what every answer says: it is data for this caller, not a page.
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

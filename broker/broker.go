@@ -68,9 +68,12 @@ type Broker struct {
 
 // app is a tenant at work; its settings are swapped as a whole.
 type app struct {
-	id   AppID
-	cfg  atomic.Pointer[AppConfig]
-	feed feed // of those who read it live
+	id  AppID
+	cfg atomic.Pointer[AppConfig]
+
+	sessions atomic.Int64 // connected to this node
+	load     atomic.Pointer[appLoad]
+	feed     feed // of those who read it live
 }
 
 // New returns a broker for the apps. Run must be running while it is used.
@@ -124,6 +127,7 @@ func (b *Broker) SetApps(configs []AppConfig) {
 			a = &app{id: cfg.ID}
 		}
 		a.cfg.Store(&cfg)
+		a.setLoad(&cfg)
 		apps[cfg.ID] = a
 	}
 	b.apps.Store(&apps)

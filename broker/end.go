@@ -51,6 +51,7 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 // abandon drops what a session that was taken over still holds in the registry.
 func (b *Broker) abandon(s *Session) {
 	b.counters.sessions.Add(-1)
+	s.app.sessions.Add(-1)
 	s.mu.Lock()
 	peers := slices.Collect(maps.Keys(s.watch))
 	s.mu.Unlock()

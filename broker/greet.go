@@ -37,6 +37,7 @@ func (b *Broker) enter(s *Session, devices []DeviceID) {
 	sh.mu.Unlock()
 	wakeAll(wake)
 	b.counters.sessions.Add(1)
+	s.app.sessions.Add(1)
 }
 
 // greet queues what a session hears first: the session event, and the state of whom it watches.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"slices"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -33,8 +31,8 @@ type inbound struct {
 	held        []*staged
 	heldSince   time.Time
 	over        bool // what was held is given up, and the connection closed: nothing more is taken
-	limiter     *rate.Limiter
-	limits      RateConfig // of limiter
+	rates       rates
+	limits      RateConfig // of rates
 	// topic and parsed are those of the last publish, which the next often repeats. They belong to the goroutine that calls Publish.
 	topic  string
 	parsed topic

@@ -80,6 +80,9 @@ func (b *Broker) admit(ctx context.Context, r *OpenRequest, link Link) (*Session
 			return nil, nil, err
 		}
 	}
+	if err := b.admitConnect(a, peer, device); err != nil {
+		return nil, nil, err
+	}
 	s := &Session{
 		b: b, app: a, peer: peer, device: device, link: link, clientID: string(peer) + "/" + string(device),
 		remote: r.Remote, transport: r.Transport, version: r.Version, mode: mode, envelope: pw.Envelope, super: pw.Super,

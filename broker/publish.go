@@ -56,7 +56,7 @@ func (s *Session) publish(p *Publish, t string, parsed topic) *Error {
 	if err := s.checkPublish(cfg, p, t, parsed); err != nil {
 		return err
 	}
-	if err := s.takeRate(cfg, p.QoS, 1); err != nil {
+	if err := s.takeRate(cfg, p.QoS, 1, len(p.Payload)); err != nil {
 		return err
 	}
 	if parsed.kind == topicFree {
@@ -204,38 +204,6 @@ func (s *Session) checkFree(cfg *AppConfig, parsed topic) *Error {
 		}
 	}
 	return Errorf(InvalidTarget, "the topics setting of the app does not allow %s/topic/%s", s.app.id, clip(parsed.first))
-}
-
-// takeRate takes n messages from the session's rate. Over it, MQTT 3.1.1 waits at QoS 1 and 2; anything else is refused (spec 10).
-func (s *Session) takeRate(cfg *AppConfig, qos byte, n int) *Error {
-	in := &s.in // the limiter belongs to the goroutine that calls Publish
-	if in.limits != cfg.Rate {
-		in.limits, in.limiter = cfg.Rate, newLimiter(cfg.Rate)
-	}
-	if in.limiter == nil {
-		return nil
-	}
-	now := s.b.now()
-	if s.version >= 5 || qos == 0 {
-		if !in.limiter.AllowN(now, n) {
-			return Errorf(RateLimited, "over %g messages a second; slow down", cfg.Rate.MessagesPerSecond)
-		}
-		return nil
-	}
-	r := in.limiter.ReserveN(now, n)
-	if !r.OK() {
-		return Errorf(RateLimited, "over a burst of %d messages", cfg.Rate.Burst)
-	}
-	if wait := r.DelayFrom(now); wait > 0 {
-		s.Submit()
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-s.gone:
-		}
-	}
-	return nil
 }
 
 // message makes the message of a publish that passed the gate. It keeps nothing of p.

@@ -90,7 +90,7 @@ func (s *Session) request(p *Publish, parsed topic) {
 		s.replyError(to, Errorf(Malformed, "there is no verb %q", clip(name)))
 		return
 	}
-	if err := s.takeRate(s.app.cfg.Load(), p.QoS, 1); err != nil {
+	if err := s.takeRate(s.app.cfg.Load(), p.QoS, 1, len(p.Payload)); err != nil {
 		s.replyError(to, err)
 		return
 	}

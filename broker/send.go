@@ -18,7 +18,7 @@ func (s *Session) requestSend(p *Publish, r *requestBody, to replyTo) {
 	s.acknowledge(p, MessageID{})
 	m, err := s.messageOfRequest(r)
 	if err == nil {
-		err = s.takeRate(s.app.cfg.Load(), p.QoS, max(1, len(m.To)))
+		err = s.takeRate(s.app.cfg.Load(), p.QoS, max(1, len(m.To)), len(m.Payload))
 	}
 	if err != nil {
 		s.Submit()

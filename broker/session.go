@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Session is a peer connected on one device: opened by Broker.Open, over with End.
@@ -108,13 +106,6 @@ func (s *Session) logRefused(what string, code Code) {
 	}
 	s.b.log.Info("refused", "what", what, "app", s.app.id, "peer", s.peer, "code", int(code), "error", code.Name(), "more", r.silent)
 	r.logged, r.silent = now, 0
-}
-
-func newLimiter(r RateConfig) *rate.Limiter {
-	if r.MessagesPerSecond <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(r.MessagesPerSecond), max(r.Burst, 1))
 }
 
 // markDirty notes, under s.mu, that a cursor moved and should be saved soon.

@@ -16,7 +16,10 @@ type AppConfig struct {
 	Watch             WatchConfig     `yaml:"watch"`
 	Devices           int             `yaml:"devices"`
 	GroupMembers      int             `yaml:"group_members"`
-	Rate              RateConfig      `yaml:"rate"`
+	Rate              RateConfig      `yaml:"rate"`     // of one session
+	AppRate           RateConfig      `yaml:"app_rate"` // of all sessions of the app on a node together
+	Connections       int             `yaml:"connections"`
+	ConnectsPerSecond float64         `yaml:"connects_per_second"`
 	Presence          PresenceConfig  `yaml:"presence"`
 	History           HistoryConfig   `yaml:"history"`
 	Trace             bool            `yaml:"trace"` // keep when each delivery was sent and acknowledged
@@ -50,10 +53,11 @@ type WatchConfig struct {
 	PerSession int `yaml:"per_session"`
 }
 
-// RateConfig bounds what one session sends (spec 12).
+// RateConfig bounds what is sent (spec 12).
 type RateConfig struct {
 	MessagesPerSecond float64 `yaml:"messages_per_second"` // 0: no bound
-	Burst             int     `yaml:"burst"`
+	Burst             int     `yaml:"burst"`               // messages at once
+	BytesPerSecond    float64 `yaml:"bytes_per_second"`    // of payload; 0: no bound. As many at once, at least message_bytes
 }
 
 // RequestsConfig bounds what is asked over REST with one credential.
@@ -90,6 +94,7 @@ func DefaultAppConfig(id AppID) AppConfig {
 		Devices:      20,
 		GroupMembers: 2000,
 		Rate:         RateConfig{MessagesPerSecond: 100, Burst: 200},
+		AppRate:      RateConfig{Burst: 1000},
 		Trace:        true,
 		Requests:     DefaultRequests(),
 	}

@@ -159,12 +159,14 @@ func between(low, high int) func(any) string {
 	}
 }
 
-func perSecond(value any) string {
-	const most = 1_000_000
-	if f := *value.(*float64); f < 0 || f > most {
-		return fmt.Sprintf("%g is not between 0 and %d", f, most)
+// rates bounds how often, or how much, a second. 0 is no bound.
+func rates(most float64) func(any) string {
+	return func(value any) string {
+		if f := *value.(*float64); f < 0 || f > most {
+			return fmt.Sprintf("%g is not between 0 and %s", f, strconv.FormatFloat(most, 'f', -1, 64))
+		}
+		return ""
 	}
-	return ""
 }
 
 // longest keeps sums with the clock's time far from overflow.

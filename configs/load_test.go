@@ -130,6 +130,14 @@ func TestEverySettingEveryWay(t *testing.T) {
 		"store.redis.ca":                     {"a.pem", "b.pem", "c.pem"},
 		"store.redis.wait_replicas":          {"1", "2", "3"},
 		"metrics.public":                     {"true", "false", "true"},
+		"listen.tls.client_peer":             {"", "", ""}, "operators[].token_hash": {"", "", ""},
+		"listen.origins":                      {"https://a.example", "*", "http://b:80,https://c"},
+		"apps[].rate.bytes_per_second":        {"1", "2", "0"},
+		"apps[].app_rate.messages_per_second": {"1", "2", "0"},
+		"apps[].app_rate.burst":               {"1", "2", "3"},
+		"apps[].app_rate.bytes_per_second":    {"1", "2", "0"},
+		"apps[].connections":                  {"1", "2", "0"},
+		"apps[].connects_per_second":          {"1", "0.5", "0"},
 
 		"audit.age": {"1h", "2h", "3h"},
 

@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -297,4 +299,119 @@ func (s *server) heap(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return int(n)
+}
+
+// An app over its limits is refused, and its neighbour on the same server is not.
+func TestAnAppTakesNoMoreThanItsShare(t *testing.T) {
+	t.Parallel()
+	neighbour := newApp(t)
+	unharmed := func() {
+		t.Helper()
+		c := open(t, neighbour, "bystander", opening{password: watching("bystander")})
+		c.send("peer/bystander/bystander", strings.Repeat("x", 2000))
+		c.close()
+	}
+	crowd := newApp(t, "connections: 2")
+	one := open(t, crowd, "one", opening{})
+	open(t, crowd, "two", opening{})
+	if r := refused(t, crowd, "three", opening{}); r.code != 0x97 || !strings.HasPrefix(r.reason, "4113 ") {
+		t.Errorf("connections: 0x%02X %q", r.code, r.reason)
+	}
+	open(t, crowd, "two", opening{}) // takes its own place
+	unharmed()
+	one.close()
+	waitUntil(t, "a place that is free again is not given", func() bool {
+		_, no := dial(t, crowd, "three", opening{})
+		return no == nil
+	})
+	hasty := newApp(t, "connects_per_second: 0.001")
+	open(t, hasty, "one", opening{})
+	if r := refused(t, hasty, "two", opening{}); r.code != 0x9F || !strings.HasPrefix(r.reason, "4116 ") {
+		t.Errorf("connects: 0x%02X %q", r.code, r.reason)
+	}
+	unharmed()
+	for name, settings := range map[string]string{
+		"bytes of a session": "rate: {bytes_per_second: 1}, message_bytes: 3000",
+		"bytes of the app":   "app_rate: {bytes_per_second: 1}, message_bytes: 3000",
+		"messages of an app": "app_rate: {messages_per_second: 0.001, burst: 1}",
+	} {
+		a := newApp(t, settings)
+		alice := open(t, a, "alice", opening{password: watching("bob")})
+		alice.send("peer/bob/alice", strings.Repeat("x", 2000))
+		if got := alice.publish("peer/bob/alice", strings.Repeat("x", 2000), publication{qos: 1}); got.code != 0x97 || !strings.HasPrefix(got.reason, "4116 ") {
+			t.Errorf("%s: 0x%02X %q", name, got.code, got.reason)
+		}
+		old := open(t, a, "old", opening{version: 3, password: watching("bob")})
+		old.publish("peer/bob/old", strings.Repeat("x", 2900), publication{qos: 0})
+		if name != "bytes of a session" {
+			if e := old.event("error"); e.Code != 4116 {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
+	}
+	unharmed()
+}
+
+func TestPagesOfOtherOriginsAreRefused(t *testing.T) {
+	t.Parallel()
+	s := startWith(t, &config{dir: t.TempDir(), listen: `, origins: ["https://chat.example.org"]`, apps: []string{"{id: demo, master_key: " + masterKey + "}"}})
+	for origin, want := range map[string]int{
+		"": 101, "https://chat.example.org": 101, "https://CHAT.example.org": 101, "http://" + s.HTTP: 101,
+		"http://chat.example.org": 403, "https://evil.example": 403, "null": 403, "https://chat.example.org.evil.example": 403,
+	} {
+		if got, _ := upgrade(t, s, origin, ""); got != want {
+			t.Errorf("origin %q: %d, want %d", origin, got, want)
+		}
+	}
+	if got, _ := upgrade(t, shared, "https://evil.example", ""); got != 101 {
+		t.Errorf("by default: %d", got)
+	}
+}
+
+// Nothing that comes is inflated: neither WebSocket frames nor REST bodies.
+func TestNothingIsDecompressed(t *testing.T) {
+	t.Parallel()
+	if status, answer := upgrade(t, shared, "", "permessage-deflate; client_max_window_bits"); status != 101 || answer.Get("Sec-WebSocket-Extensions") != "" {
+		t.Errorf("%d, %v", status, answer)
+	}
+	a := newApp(t)
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	_, _ = fmt.Fprintf(z, `{"from":"a","to":["b"],"message":"%s"}`, strings.Repeat("x", 3000))
+	_ = z.Close()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+a.HTTP+"/v1/apps/"+a.id+"/messages", &bomb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth(a.id, a.key)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Encoding", "gzip")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("a compressed body: %d", resp.StatusCode)
+	}
+}
+
+// upgrade asks for MQTT over WebSocket and returns the answer's status and header.
+func upgrade(t *testing.T, s *server, origin, extensions string) (int, http.Header) {
+	t.Helper()
+	conn := rawConn(t, s.HTTP)
+	more := ""
+	if origin != "" {
+		more += "Origin: " + origin + "\r\n"
+	}
+	if extensions != "" {
+		more += "Sec-WebSocket-Extensions: " + extensions + "\r\n"
+	}
+	conn.bytes([]byte("GET /mqtt HTTP/1.1\r\nHost: " + s.HTTP + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: mqtt\r\n" + more + "\r\n")...)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, answer.Header
 }
