@@ -100,8 +100,8 @@ func checkDocumented(s *server, r *http.Request, a *answer) {
 		}
 		return
 	}
-	if media == "application/x-ndjson" {
-		return // no JSON as a whole; tests look at its lines
+	if media == "application/x-ndjson" || media == "application/x-tar" {
+		return // no JSON as a whole; tests look at what is in it
 	}
 	if err := documented.check(parseJSON(s, a.Body.Bytes()), append(at, "content", media, "schema")...); err != nil {
 		s.Errorf("%s answered %d, not as documented: %v\n%s", a.what, a.Code, err, a.Body)

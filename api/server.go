@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,6 +28,8 @@ type Options struct {
 	Sources map[string]MetricSource // more metrics, by the part's name, such as "store"
 	Logger  *slog.Logger            // nil: nothing is logged
 	Now     func() time.Time        // nil: time.Now
+	// Backup writes a copy of the store; nil: the store is backed up by its own means.
+	Backup func(context.Context, io.Writer) error
 	// Overloaded says why calls that would add something are refused for now, as a *broker.Error; nil, also for the function: they are not.
 	Overloaded func() error
 }
@@ -44,6 +47,7 @@ type Server struct {
 	streams   *streams
 	transfers *transfers
 
+	backup   func(context.Context, io.Writer) error // nil: the store is backed up by its own means
 	auditAge time.Duration
 	huma     huma.API
 	handler  http.Handler
@@ -80,6 +84,7 @@ func New(b *broker.Broker, o Options) *Server {
 		ready:     readiness{ask: b.Ready, now: o.Now, log: o.Logger},
 		streams:   newStreams(),
 		transfers: newTransfers(),
+		backup:    o.Backup,
 		auditAge:  o.Config.Audit.Age,
 		requests:  newRequestMetric(),
 	}
@@ -117,6 +122,7 @@ func (s *Server) route(o Options) http.Handler {
 	s.registerNodes()
 	s.registerDrain()
 	s.registerAudit()
+	s.registerBackup()
 	s.registerHealth()
 	s.documentMetrics()
 	r.With(deadline).Get("/openapi.json", s.serveDocument())

@@ -47,6 +47,7 @@ type Store struct {
 	closeErr error
 	finished chan struct{}
 	sweeping sweeping
+	backing  sync.Mutex // held by a backup
 
 	refusals sync.Mutex
 	refused  []*broker.Batch // guarded by refusals
@@ -109,13 +110,20 @@ func makeFolder(fs vfs.FS, path string) error {
 		if p == "" {
 			p = "."
 		}
-		dir, err := fs.OpenDir(p)
-		if err != nil {
-			return fmt.Errorf("sync folder: %w", err)
+		if err := syncFolder(fs, p); err != nil {
+			return err
 		}
-		if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-			return fmt.Errorf("sync folder: %w", err)
-		}
+	}
+	return nil
+}
+
+func syncFolder(fs vfs.FS, path string) error {
+	dir, err := fs.OpenDir(path)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("sync folder: %w", err)
 	}
 	return nil
 }

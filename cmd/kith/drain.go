@@ -36,7 +36,7 @@ says no from the first moment. Then it can be stopped; or it is taken back with 
 
 Any node's REST takes the request. It needs the token of an operator who is admin of all apps.
 SIGTERM drains a node by itself before it stops, for node.drain.timeout at most.`,
-		Example: `  kith drain kith-2 --token-file ops.token
+		Example: `  kith drain kith-2 --config kith.yaml
   kith drain kith-2 --api https://chat.example.com:8080 --token-file ops.token --wait 1h
   kith drain kith-2 --token-file ops.token --end`,
 		Args: cobra.ExactArgs(1),
@@ -48,13 +48,12 @@ SIGTERM drains a node by itself before it stops, for node.drain.timeout at most.
 	f := cmd.Flags()
 	f.BoolVar(&d.end, "end", false, "take clients again")
 	f.DurationVar(&d.wait, "wait", 15*time.Minute, "how long to wait until no client is left; 0s: not at all")
-	d.rest.addOperator(cmd)
-	markRequired(cmd, "token-file")
+	d.rest.addAdmin(cmd)
 	return cmd
 }
 
 func (p *program) drain(ctx context.Context, d *draining) error {
-	c, err := d.rest.open(p)
+	c, err := d.rest.openAdmin(p)
 	if err != nil {
 		return err
 	}

@@ -61,14 +61,23 @@ func (k *keyFlags) find(p *program) (string, error) {
 	return k.configured(p)
 }
 
-func (k *keyFlags) configured(p *program) (string, error) {
+// settings are those of the server, where they are at hand.
+func (k *keyFlags) settings(p *program) (*configs.Config, error) {
 	file := k.config
 	if file == "" {
 		file = p.env(configs.EnvConfig)
 	}
 	c, err := configs.Load(configs.Sources{File: file, Environ: p.environ})
 	if err != nil {
-		return "", settingsError(err)
+		return nil, settingsError(err)
+	}
+	return c, nil
+}
+
+func (k *keyFlags) configured(p *program) (string, error) {
+	c, err := k.settings(p)
+	if err != nil {
+		return "", err
 	}
 	i := slices.IndexFunc(c.Apps, func(a broker.AppConfig) bool { return string(a.ID) == k.app })
 	switch {

@@ -74,7 +74,7 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	e.sources["mqtt"], e.sources["edge"] = mqttMetrics{n.mqtt}, edgeMetrics{n.guard}
 	n.web = api.New(n.broker, api.Options{
 		Config: cfg.API, Version: version(), MQTT: mount, TLS: certificate, Logger: log, Overloaded: n.guard.Overloaded,
-		Sources: e.sources,
+		Sources: e.sources, Backup: e.backup,
 	})
 	return n, n.listen(ctx)
 }

@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"kith/api"
+	"kith/configs"
 )
 
 const defaultREST = "http://127.0.0.1:8080"
@@ -29,16 +31,24 @@ type restFlags struct {
 }
 
 func (r *restFlags) add(cmd *cobra.Command) {
-	r.addOperator(cmd)
+	r.addServer(cmd)
+	cmd.Flags().StringVar(&r.token, "token-file", "", "`file` that holds an operator's token, to use instead of the master key")
 	r.key.add(cmd)
 }
 
-// addOperator adds the flags of what only an operator may do.
-func (r *restFlags) addOperator(cmd *cobra.Command) {
+func (r *restFlags) addServer(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&r.base, "api", defaultREST, "the server's REST: a `URL`")
 	f.StringVar(&r.ca, "ca", "", "PEM `file` of the authority that signed the server's certificate (default: the system's)")
-	f.StringVar(&r.token, "token-file", "", "`file` that holds an operator's token, to use instead of the master key")
+}
+
+// addAdmin adds the flags of a command that only an admin of all apps may run.
+func (r *restFlags) addAdmin(cmd *cobra.Command) {
+	r.addServer(cmd)
+	f := cmd.Flags()
+	f.StringVar(&r.token, "token-file", "", "`file` that holds the token of an admin of all apps")
+	f.StringVar(&r.key.config, "config", "", "settings `file` to take such a token from (default: "+configs.EnvConfig+")")
+	cmd.MarkFlagsMutuallyExclusive("config", "token-file")
 }
 
 // rest is a server's REST.
@@ -55,13 +65,18 @@ const (
 )
 
 // open prepares calls about an app.
-func (r *restFlags) open(p *program) (*rest, error) {
+func (r *restFlags) open(p *program) (*rest, error) { return r.connect(p, r.credentials) }
+
+// openAdmin prepares calls about the whole server.
+func (r *restFlags) openAdmin(p *program) (*rest, error) { return r.connect(p, r.adminCredentials) }
+
+func (r *restFlags) connect(p *program, credentials func(*program) (func(*http.Request), error)) (*rest, error) {
 	base, err := url.Parse(r.base)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, usagef("--api %q: write a URL such as https://chat.example.com:8080", r.base)
 	}
 	c := &rest{base: strings.TrimSuffix(base.String(), "/")}
-	if c.auth, err = r.credentials(p); err != nil {
+	if c.auth, err = credentials(p); err != nil {
 		return nil, err
 	}
 	roots, err := r.roots()
@@ -77,8 +92,7 @@ func (r *restFlags) open(p *program) (*rest, error) {
 
 func (r *restFlags) credentials(p *program) (func(*http.Request), error) {
 	if r.token != "" {
-		token, err := readSecret("operator's token", r.token)
-		return func(req *http.Request) { req.Header.Set("Authorization", "Bearer "+token) }, err
+		return r.bearer()
 	}
 	app, err := r.key.appID()
 	if err != nil {
@@ -86,6 +100,33 @@ func (r *restFlags) credentials(p *program) (func(*http.Request), error) {
 	}
 	key, err := r.key.find(p)
 	return func(req *http.Request) { req.SetBasicAuth(string(app), key) }, err
+}
+
+func (r *restFlags) bearer() (func(*http.Request), error) {
+	token, err := readSecret("operator's token", r.token)
+	return withToken(token), err
+}
+
+func withToken(token string) func(*http.Request) {
+	return func(req *http.Request) { req.Header.Set("Authorization", "Bearer "+token) }
+}
+
+// adminCredentials are a token that was given, or one in the settings.
+func (r *restFlags) adminCredentials(p *program) (func(*http.Request), error) {
+	if r.token != "" {
+		return r.bearer()
+	}
+	c, err := r.key.settings(p)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range c.API.Operators {
+		if o.Token != "" && o.Role == api.RoleAdmin && slices.Contains(o.Apps, api.AllApps) {
+			return withToken(o.Token), nil
+		}
+	}
+	return nil, usagef("no operator's token: name a file with --token-file, or with --config one whose operators have an admin of all apps; or run this in the folder where kith serve made its ./%s",
+		c.DemoFile())
 }
 
 func (r *restFlags) roots() (*x509.CertPool, error) {

@@ -27,7 +27,13 @@ Exit codes: 0 done; 1 it did not work; 2 wrong arguments or settings.`,
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(p), newCheck(p), newSign(p), newSend(p), newTail(p), newChat(p), newBench(p), newExport(p), newImport(p), newPull(p), newDrain(p), newSettingsHelp(), newToken(p), newVersion(p))
+	root.AddCommand(
+		newServe(p), newCheck(p), newDrain(p),
+		newSign(p), newSend(p), newTail(p), newChat(p), newBench(p),
+		newExport(p), newImport(p), newPull(p),
+		newBackup(p), newRestore(p),
+		newSettingsHelp(), newToken(p), newVersion(p),
+	)
 	for _, c := range root.Commands() {
 		p.begins(c)
 	}

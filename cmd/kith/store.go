@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"log/slog"
 	"time"
 
@@ -21,6 +23,7 @@ type engine struct {
 	bus     broker.Bus // between the nodes that share the store; nil where it is one node's
 	late    time.Duration
 	sources map[string]api.MetricSource
+	backup  func(context.Context, io.Writer) error // nil: Redis is backed up by its own means
 }
 
 // openEngine opens the store that the settings choose. fatal ends the process when its files can no longer be trusted.
@@ -31,11 +34,11 @@ func openEngine(cfg *configs.StoreConfig, log *slog.Logger, fatal func(error)) (
 			return nil, err
 		}
 		bus := redisbus.New(store.Client(), cfg.Redis.Prefix, redisbus.Options{Logger: log})
-		return &engine{store, bus, redisLate, map[string]api.MetricSource{"store": redisMetrics{store}, "bus": busMetrics{bus}}}, nil
+		return &engine{store: store, bus: bus, late: redisLate, sources: map[string]api.MetricSource{"store": redisMetrics{store}, "bus": busMetrics{bus}}}, nil
 	}
 	store, err := pebblestore.Open(cfg.Pebble, pebblestore.Options{Logger: log, OnFatal: fatal})
 	if err != nil {
 		return nil, err
 	}
-	return &engine{store: store, sources: map[string]api.MetricSource{"store": pebbleMetrics{store}}}, nil
+	return &engine{store: store, sources: map[string]api.MetricSource{"store": pebbleMetrics{store}}, backup: store.Backup}, nil
 }
