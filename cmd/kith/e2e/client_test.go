@@ -167,7 +167,7 @@ func (c *client) dial5(clientID string, o *opening) (*refusal, error) {
 		cp.Properties.MaximumPacketSize = &o.maxPacket
 	}
 	if w := o.will; w != nil {
-		cp.WillMessage = &paho.WillMessage{Topic: c.app.id + "/" + w.topic, Payload: []byte(w.payload), QoS: w.qos}
+		cp.WillMessage = &paho.WillMessage{Topic: c.filter(w.topic), Payload: []byte(w.payload), QoS: w.qos}
 		if w.delay > 0 {
 			cp.WillProperties = &paho.WillProperties{WillDelayInterval: &w.delay}
 		}
@@ -201,7 +201,7 @@ func (c *client) dial3(clientID string, o *opening) (*refusal, error) {
 			c.arrived(arrival{topic: m.Topic(), payload: string(m.Payload()), qos: m.Qos(), retain: m.Retained(), dup: m.Duplicate(), ack: m.Ack})
 		})
 	if w := o.will; w != nil {
-		opts.SetWill(c.app.id+"/"+w.topic, w.payload, w.qos, false)
+		opts.SetWill(c.filter(w.topic), w.payload, w.qos, false)
 	}
 	c.v3 = paho3.NewClient(opts)
 	token, _ := c.v3.Connect().(*paho3.ConnectToken)
