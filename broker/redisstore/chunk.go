@@ -22,47 +22,60 @@ type chunk struct {
 	shard int
 	posts []*post
 	keys  []any
+	at    map[logName]uint16 // where a log is among the keys
 	args  []any
 	bytes int
 	cmd   *redis.Cmd
 }
 
-// headSize is the fixed part of an append in the script's arguments.
+// logName is a log, the bodies or the events of a chunk's shard.
+type logName struct {
+	kind  broker.LogKind
+	app   broker.AppID
+	owner string
+}
+
+func newChunk(shard int) *chunk {
+	return &chunk{shard: shard, at: make(map[logName]uint16)}
+}
+
+// headSize is the fixed part of an append in the script's arguments, behind which the places of its keys stand.
 const headSize = 20
 
 // add puts a post into the chunk.
 func (c *chunk) add(s *Store, p *post) {
 	a, home := p.a, p.home
-	var head [headSize]byte
-	copy(head[:], p.id[:])
+	head := make([]byte, headSize, headSize+2*(5+len(p.local)))
+	copy(head, p.id[:])
 	head[12] = p.kind()
 	copy(head[13:], "m---")
-	before := len(c.keys)
 	if a.Message == nil {
 		head[13] = 'e'
-		c.keys = append(c.keys, s.keys.log(home, broker.LogEvents, a.App, string(a.EventPeer)))
+		head = c.name(s, head, logName{broker.LogEvents, a.App, string(a.EventPeer)})
 	} else {
-		c.keys = append(c.keys, s.keys.bodies(home, a.App))
+		copy(p.body, p.id[8:])
+		p.body[bodyHead-1] = p.kind()
+		head = c.name(s, head, logName{broker.LogApp, a.App, ""})
 	}
 	if p.once != "" && !p.claims {
 		head[14] = 'o'
 		if p.more {
 			head[14] = 'O'
 		}
-		c.keys = append(c.keys, p.once)
+		head = c.key(head, p.once)
 	}
 	if a.Require.Space != 0 && s.keys.shard(a.Require.App, a.Require.Owner) == home {
 		head[15] = 'r'
-		c.keys = append(c.keys, s.keys.record(home, a.Require))
+		head = c.key(head, s.keys.record(home, a.Require))
 	}
 	if p.claims {
 		head[16] = 'x'
 	}
 	if a.Message != nil {
-		head[18], head[19] = c.addLogs(s, p)
+		head = c.addLogs(s, p, head)
 	}
-	head[17] = byte(len(c.keys) - before) //nolint:gosec // checked by checkAppend
-	c.args = append(c.args, string(head[:]), p.body)
+	head[17] = byte((len(head) - headSize) / 2) //nolint:gosec // checked by checkAppend
+	c.args = append(c.args, head, p.body)
 	if head[14] != '-' {
 		c.args = append(c.args, expiryText(a.OnceExpires))
 	}
@@ -70,28 +83,51 @@ func (c *chunk) add(s *Store, p *post) {
 		c.args = append(c.args, strconv.FormatUint(a.Keep, 10))
 	}
 	c.posts = append(c.posts, p)
-	c.bytes += headSize + len(p.body)
+	c.bytes += len(head) + len(p.body)
 }
 
-// addLogs adds the logs of the home shard and returns how many are numbered and which of those is the first inbox.
-func (c *chunk) addLogs(s *Store, p *post) (numbered, inboxes byte) {
+// addLogs adds the logs of the home shard, how many are numbered and which of those is the first inbox.
+func (c *chunk) addLogs(s *Store, p *post, head []byte) []byte {
 	a, m, home := p.a, p.a.Message, p.home
-	inboxes = 1
+	conversation := logName{broker.LogConversation, a.App, string(m.Conversation)}
+	head[19] = 1
 	if m.Group != "" {
-		c.keys = append(c.keys, s.keys.log(home, broker.LogConversation, a.App, string(m.Conversation)))
-		numbered, inboxes = 1, 2
+		head = c.name(s, head, conversation)
+		head[18], head[19] = 1, 2
 	}
 	for _, i := range p.local {
-		c.keys = append(c.keys, s.keys.log(home, broker.LogInbox, a.App, string(a.Inboxes[i])))
-		numbered++
+		head = c.name(s, head, logName{broker.LogInbox, a.App, string(a.Inboxes[i])})
+		head[18]++
 	}
 	if m.Group == "" && s.keys.shard(a.App, string(m.Conversation)) == home {
-		c.keys = append(c.keys, s.keys.log(home, broker.LogConversation, a.App, string(m.Conversation)))
+		head = c.name(s, head, conversation)
 	}
 	if m.Kind != broker.KindMembership && s.keys.shard(a.App, string(m.From)) == home {
-		c.keys = append(c.keys, s.keys.log(home, broker.LogSent, a.App, string(m.From)))
+		head = c.name(s, head, logName{broker.LogSent, a.App, string(m.From)})
 	}
-	return numbered, inboxes
+	return head
+}
+
+// name appends the place of a log's key, which is sent once for all that name it.
+func (c *chunk) name(s *Store, head []byte, log logName) []byte {
+	if at, ok := c.at[log]; ok {
+		return binary.BigEndian.AppendUint16(head, at)
+	}
+	key := ""
+	if log.kind == broker.LogApp {
+		key = s.keys.bodies(c.shard, log.app)
+	} else {
+		key = s.keys.log(c.shard, log.kind, log.app, log.owner)
+	}
+	head = c.key(head, key)
+	c.at[log] = binary.BigEndian.Uint16(head[len(head)-2:])
+	return head
+}
+
+// key adds a key and appends its place: the first is the clock's, and Redis counts from 1.
+func (c *chunk) key(head []byte, key string) []byte {
+	c.keys = append(c.keys, key)
+	return binary.BigEndian.AppendUint16(head, uint16(len(c.keys)+1)) //nolint:gosec // at most chunkPosts * (maxInboxes + 5)
 }
 
 // call makes the command of a chunk.

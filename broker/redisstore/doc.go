@@ -92,9 +92,11 @@
 //
 // # What it costs
 //
-// A direct message from one peer to another: 5 commands in Redis and the 40th part of a script call or so (GET and SET of the clock are
-// shared by up to 128 appends), one round trip shared by all that was queued. With several shards two round trips, and up to two more
-// commands. About 420 bytes of memory with a body of 256, in logs of some hundred, and 630 in the append-only file.
+// A direct message from one peer to another: one XADD, one LINDEX and three RPUSH, and the 40th part of a script call or so. Up to 128
+// appends share GET and SET of the clock, and those of them that go into one log its LINDEX and two RPUSH: with bursts of 20 from a sender
+// to a receiver it is about 1.5 commands a message. One round trip is shared by all that was queued. With several shards two round
+// trips, and up to two more commands. About 420 bytes of memory with a body of 256, in logs of some hundred, and 630 in the
+// append-only file, 480 in such bursts.
 // With a once key one GET and one SET more; with several shards two round trips more. A record: a script with GET and SET, and
 // ZADD when it is new. Reads: one round trip; Read a script, Last and Get one command for each, Messages one XRANGE, List two round trips;
 // the app's log and lists over owners ask each shard for its share.

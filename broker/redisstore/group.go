@@ -199,7 +199,7 @@ func (g *group) order(ctx context.Context, units []unit) {
 		}
 		c := open[u.p.home]
 		if c == nil {
-			c = &chunk{shard: u.p.home}
+			c = newChunk(u.p.home)
 			open[c.shard] = c
 		}
 		if c.add(g.s, u.p); len(c.posts) == chunkPosts || c.bytes >= chunkBytes {

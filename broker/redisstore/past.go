@@ -59,7 +59,7 @@ func (s *Store) pastCall(ctx context.Context, p *post) *redis.Cmd {
 			keys = append(keys, s.keys.log(p.home, kind, app, owner))
 		}
 	})
-	return call(ctx, pastScript, keys, m.ID[:], p.entry(m.ID), p.body)
+	return call(ctx, pastScript, keys, m.ID[:], p.entry(m.ID), p.body[bodyHead:])
 }
 
 // referPast puts references into the logs of other shards than the body's.

@@ -16,7 +16,7 @@ type post struct {
 	a    *broker.Append
 	it   *item
 	home int    // the shard that gives its id and keeps its body
-	body string // what is stored: the message, or the event's payload
+	body []byte // what is stored: the message behind room for bodyHead, or the event's payload
 	// conversation names what it must stay in order with, where another id could break that: direct messages.
 	conversation string
 	local, away  []int  // of a.Inboxes, those in the home shard and those elsewhere
@@ -45,6 +45,9 @@ const (
 	postSettled           // a duplicate, refused, or failed
 )
 
+// bodySpare is about what a message has besides its payload.
+const bodySpare = 128
+
 var errAnswer = errors.New("a script's answer does not parse")
 
 // preparePost finds out where an append goes.
@@ -54,13 +57,12 @@ func (s *Store) preparePost(p *post) error {
 	m := a.Message
 	if m == nil {
 		p.home = s.keys.shard(a.App, string(a.EventPeer))
-		p.body = string(a.Event)
+		p.body = a.Event
 	} else {
-		stored, err := m.AppendBinary(nil)
-		if err != nil {
+		var err error
+		if p.body, err = m.AppendBinary(make([]byte, bodyHead, bodyHead+bodySpare+len(m.Payload))); err != nil {
 			return fmt.Errorf("store message: %w", err)
 		}
-		p.body = string(stored)
 		if a.Past {
 			p.home = s.keys.pastShard(m.ID)
 			return nil

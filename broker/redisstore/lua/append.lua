@@ -1,11 +1,12 @@
 -- Gives appends of one shard their ids and numbers and puts them into its logs, each all or nothing.
--- KEYS: the shard's clock; then for each append: the bodies, or the log of events; the once key and the required one, where
---       it has them; the numbered logs; the others.
--- ARGV: how many entries an inbox keeps, 0 for all; '1' where the logs without numbers may have later entries of other shards; then for each append: its head; the body, or the event's payload; the
+-- KEYS: the shard's clock; then, each once, what the appends name: the bodies, or the log of events; the once key and the required
+--       one, where it has them; the numbered logs; the others.
+-- ARGV: how many entries an inbox keeps, 0 for all; '1' where the logs without numbers may have later entries of other shards; then for
+--       each append: its head; the body, that begins with the rest of the id and the kind, or the event's payload; the
 --       expiry of the once key, 0 for never, where it has one; for an event how many to keep, 0 for all.
 --       A head is the proposed clock (8 bytes), the rest of the id (4), the kind (1), e(vent) or m(essage), o(nce) or
---       O(nce, and more is to follow) or -, r(equire) or -, x (this id or none) or -, how many keys it has (1), how many logs are numbered (1), the first of those that
---       are inboxes, from 1 (1).
+--       O(nce, and more is to follow) or -, r(equire) or -, x (this id or none) or -, how many keys it names (1), how many logs are
+--       numbered (1), the first of those that are inboxes, from 1 (1), and the places of its keys in KEYS (2 each).
 -- Answers for each append: A id numbers (6 bytes each; behind that of a log that is no inbox the id before); D value: the once key is set; R: the required record is absent;
 --       E: this id is there already; B clock: this id is behind the shard's clock; X and why: it failed.
 local inboxKeep, mixed = tonumber(ARGV[1]), ARGV[2] == '1'
@@ -13,31 +14,66 @@ local ms, seq = 0, 0
 local clock = redis.call('GET', KEYS[1])
 if clock then ms, seq = struct.unpack('>I6I2', clock) end
 local moved = false
-local k, v = 2, 3
 
 local none = string.rep('\0', 12)
 
-local function put(log, entry, tail, counts, keep)
-  local last = redis.call('LINDEX', log, -1)
-  local n, previous = counts, none
-  if last then n, previous = n + struct.unpack('>I6', last, 14), string.sub(last, 1, 12) end
-  n = struct.pack('>I6', n)
-  push(log, entry .. n .. tail, keep)
-  return n, previous
+-- A log gets its first entry here at once, which proves that it is a log; those behind it wait, to be pushed together at the end.
+-- By place in KEYS: what waits (false: nothing yet), how many to keep, the last number and id.
+local waiting, keeps, numbers, ids = {}, {}, {}, {}
+local queued = {}
+
+local function flush()
+  for _, at in ipairs(queued) do
+    push(KEYS[at], keeps[at], unpack(waiting[at]))
+    waiting[at] = false
+  end
+  queued = {}
 end
 
-local function one(head, body, first, last, onceExpiry, eventKeep)
-  local kind, what, hasOnce, hasRequire, exact, _, numbered, inboxes = string.byte(head, 13, 20)
-  local log, k, once = KEYS[first], first + 1, nil
-  if hasOnce ~= 45 then
-    once = KEYS[k]
+local function add(at, entry, keep)
+  local rest = waiting[at]
+  if rest then
+    rest[#rest + 1] = entry
+  elseif rest == false then
+    waiting[at] = {entry}
+    queued[#queued + 1] = at
+  else
+    push(KEYS[at], keep, entry)
+    waiting[at], keeps[at] = false, keep
+  end
+end
+
+-- Adds to a log with numbers. Returns the number that the entry gets, and the id before it.
+local function put(at, id, mark, tail, counts, keep)
+  local n, previous = numbers[at], ids[at]
+  if not n then
+    n, previous = 0, none
+    local last = redis.call('LINDEX', KEYS[at], -1)
+    if last then n, previous = struct.unpack('>I6', last, 14), string.sub(last, 1, 12) end
+  end
+  n = n + counts
+  local number = struct.pack('>I6', n)
+  add(at, id .. mark .. number .. tail, keep)
+  numbers[at], ids[at] = n, id
+  return number, previous
+end
+
+local function one(head, body, onceExpiry, eventKeep)
+  local kind, what, hasOnce, hasRequire, exact, count, numbered, inboxes = string.byte(head, 13, 20)
+  local k = 0
+  local function nextKey()
+    local high, low = string.byte(head, 21 + 2 * k, 22 + 2 * k)
     k = k + 1
+    return 256 * high + low
+  end
+  local log, once = nextKey(), nil
+  if hasOnce ~= 45 then
+    once = KEYS[nextKey()]
     local stands = redis.call('GET', once)
     if stands then return 'D' .. stands end
   end
   if hasRequire == 114 then
-    if redis.call('EXISTS', KEYS[k]) == 0 then return 'R' end
-    k = k + 1
+    if redis.call('EXISTS', KEYS[nextKey()]) == 0 then return 'R' end
   end
   local pms, pseq = struct.unpack('>I6I2', head)
   local rest = string.sub(head, 9, 12)
@@ -46,10 +82,11 @@ local function one(head, body, first, last, onceExpiry, eventKeep)
   elseif exact == 120 then
     local found
     if what == 101 then
-      found = find(log, string.sub(head, 1, 12))
+      flush()
+      found = find(KEYS[log], string.sub(head, 1, 12))
     else
       local at = string.format('%d-%d', pms, pseq)
-      found = redis.call('XRANGE', log, at, at)[1]
+      found = redis.call('XRANGE', KEYS[log], at, at)[1]
       found = found and string.sub(found[2][2], 1, 4) == rest
     end
     return found and 'E' or 'B' .. struct.pack('>I6I2', ms, seq)
@@ -60,21 +97,19 @@ local function one(head, body, first, last, onceExpiry, eventKeep)
   moved = true
   local id = struct.pack('>I6I2', ms, seq) .. rest
   local mark = string.char(kind)
-  local entry = id .. mark
   local answer = 'A' .. id
   if what == 101 then
-    answer = answer .. (put(log, entry, body, 1, eventKeep))
+    answer = answer .. (put(log, id, mark, body, 1, eventKeep))
   else
-    redis.call('XADD', log, string.format('%d-%d', ms, seq), 'b', rest .. mark .. body)
+    redis.call('XADD', KEYS[log], string.format('%d-%d', ms, seq), 'b', body)
     local counts = kind == 0 and 1 or 0
     for i = 1, numbered do
-      local number, previous = put(KEYS[k], entry, '', counts, i >= inboxes and inboxKeep or 0)
+      local number, previous = put(nextKey(), id, mark, '', counts, i >= inboxes and inboxKeep or 0)
       answer = answer .. number
       if i < inboxes then answer = answer .. previous end
-      k = k + 1
     end
-    for i = k, last do
-      if mixed then insert(KEYS[i], entry) else redis.call('RPUSH', KEYS[i], entry) end
+    while k < count do
+      if mixed then insert(KEYS[nextKey()], id .. mark) else add(nextKey(), id .. mark, 0) end
     end
   end
   if once then
@@ -84,19 +119,18 @@ local function one(head, body, first, last, onceExpiry, eventKeep)
   return answer
 end
 
-local answers, n = {}, 0
+local answers, v = {}, 3
 while v <= #ARGV do
   local head, body = ARGV[v], ARGV[v + 1]
-  local _, what, hasOnce, _, _, count = string.byte(head, 13, 18)
+  local what, hasOnce = string.byte(head, 14, 15)
   v = v + 2
   local onceExpiry, eventKeep
   if hasOnce ~= 45 then onceExpiry, v = ARGV[v], v + 1 end
   if what == 101 then eventKeep, v = tonumber(ARGV[v]), v + 1 end
-  local ok, answer = pcall(one, head, body, k, k + count - 1, onceExpiry, eventKeep)
+  local ok, answer = pcall(one, head, body, onceExpiry, eventKeep)
   if not ok then answer = 'X' .. tostring(type(answer) == 'table' and answer.err or answer) end
-  n = n + 1
-  answers[n] = answer
-  k = k + count
+  answers[#answers + 1] = answer
 end
+flush()
 if moved then redis.call('SET', KEYS[1], struct.pack('>I6I2', ms, seq)) end
 return answers

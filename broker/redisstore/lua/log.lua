@@ -45,9 +45,8 @@ local function insert(log, entry)
   for _, e in ipairs(behind) do redis.call('RPUSH', log, e) end
 end
 
--- Puts an entry at the end of a log and trims it to about keep entries, 0 for all.
-local function push(log, entry, keep)
-  local size = redis.call('RPUSH', log, entry)
+-- Puts entries at the end of a log and trims it to about keep entries, 0 for all.
+local function push(log, keep, ...)
+  local size = redis.call('RPUSH', log, ...)
   if keep > 0 and size > keep + keep / 8 + 8 then redis.call('LTRIM', log, -keep, -1) end
 end
-

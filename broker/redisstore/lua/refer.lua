@@ -15,7 +15,7 @@ if last then
   n = n + struct.unpack('>I6', last, 14)
 end
 n = struct.pack('>I6', n)
-push(inbox, id .. ARGV[2] .. n, tonumber(ARGV[3]))
+push(inbox, tonumber(ARGV[3]), id .. ARGV[2] .. n)
 -- The shard gives this inbox no id below this one any more.
 local clock = redis.call('GET', KEYS[2])
 local mine = string.sub(id, 1, 8)
