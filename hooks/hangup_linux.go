@@ -66,13 +66,15 @@ func (h *hangups) open() error {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return errors.Join(fmt.Errorf("open poller: %w", err), unix.Close(fd))
 	}
-	h.fd, h.file = fd, os.NewFile(uintptr(fd), "hangups")
-	h.conns = make(map[int32]*conn)
-	h.done = make(chan struct{})
-	raw, err := h.file.SyscallConn()
+	file := os.NewFile(uintptr(fd), "hangups")
+	raw, err := file.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("open poller: %w", err)
+		return errors.Join(fmt.Errorf("open poller: %w", err), file.Close())
 	}
+	h.fd, h.file, h.done = fd, file, make(chan struct{})
+	h.mu.Lock() // a connection that was never watched may be forgotten now
+	h.conns = make(map[int32]*conn)
+	h.mu.Unlock()
 	go h.run(raw)
 	return nil
 }
