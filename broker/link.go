@@ -69,6 +69,17 @@ type Out struct {
 	Assigned int64       // OutMessage: Unix milliseconds when the message's expiry was read, for the remaining interval
 }
 
+// expires is when the delivery expires, in Unix milliseconds; 0: never.
+func (o *Out) expires() int64 {
+	switch {
+	case o.Message != nil:
+		return o.Message.Props.Expires
+	case o.Props != nil:
+		return o.Props.Expires
+	}
+	return 0
+}
+
 // Publish is what a client publishes, or its will. The broker keeps nothing of it after Session.Publish returns.
 type Publish struct {
 	Topic     []byte

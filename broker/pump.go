@@ -235,11 +235,15 @@ func (s *Session) nextPresence(out []Out) []Out {
 	return out
 }
 
-// nextVolatile sends what is kept nowhere.
+// nextVolatile sends what is kept nowhere, unless it expired while it waited [MQTT-3.3.2-5].
 func (s *Session) nextVolatile(out []Out) []Out {
 	o := &s.out
 	for o.volatile.len() > 0 && len(out) < cap(out) {
 		next := *o.volatile.at(0)
+		if at := next.expires(); at != 0 && at <= s.b.now().UnixMilli() {
+			o.volatile.drop(1)
+			continue
+		}
 		if next.QoS > 0 {
 			if !o.windowOpen() {
 				return out

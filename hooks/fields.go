@@ -57,10 +57,10 @@ func (f *fields) text() []byte {
 	return v
 }
 
-// varint reads a variable byte integer of at most four bytes.
+// varint reads a variable byte integer of at most four bytes, and of no more than it needs [MQTT-1.5.5-1].
 func (f *fields) varint() int {
 	v, n := varint(f.b)
-	if n <= 0 {
+	if n <= 0 || n > 1 && f.b[n-1] == 0 {
 		f.b, f.bad = nil, true
 		return 0
 	}
