@@ -24,6 +24,7 @@ func startNode(t *testing.T) *testServer {
 	}
 	app := broker.DefaultAppConfig("demo")
 	app.Topics = []string{"#"}
+	app.Rate = broker.RateConfig{MessagesPerSecond: 1e6, Burst: 1e6}
 	b, err := broker.New(broker.Options{Store: store, Node: "test", Apps: []broker.AppConfig{app}})
 	if err != nil {
 		t.Fatal(err)

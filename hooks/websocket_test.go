@@ -37,7 +37,7 @@ func TestWebSocket(t *testing.T) {
 		for _, pk := range []packets.Packet{connectPacket(5, "alice"), publishPacket(1, 1, "demo/x", strings.Repeat("z", 5000)), publishPacket(1, 2, "demo/x", "")} {
 			b = append(b, encodePacket(t, 5, pk)...)
 		}
-		for len(b) > 0 { // packets begin and end anywhere in frames [MQTT-6.0.0-2]
+		for len(b) > 0 { // packets begin and end anywhere in frames [MQTT-6.0.0-2] [MQTT3-6.0.0-2]
 			n := min(len(b), 333)
 			c.raw(b[:n]...)
 			b = b[n:]
@@ -56,7 +56,7 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-func TestWebSocketTakesBinaryFramesOnly(t *testing.T) { // [MQTT-6.0.0-1]
+func TestWebSocketTakesBinaryFramesOnly(t *testing.T) { // [MQTT-6.0.0-1] [MQTT3-6.0.0-1]
 	ts := startServer(t)
 	ws := ts.dialWebSocket(t, "mqtt")
 	if err := ws.WriteMessage(websocket.TextMessage, encodePacket(t, 4, connectPacket(4, "alice"))); err != nil {
@@ -68,7 +68,7 @@ func TestWebSocketTakesBinaryFramesOnly(t *testing.T) { // [MQTT-6.0.0-1]
 	}
 }
 
-func TestWebSocketNeedsTheSubprotocol(t *testing.T) { // [MQTT-6.0.0-3]
+func TestWebSocketNeedsTheSubprotocol(t *testing.T) { // [MQTT-6.0.0-3] [MQTT-6.0.0-4] [MQTT3-6.0.0-4]
 	ts := startServer(t)
 	web := httptest.NewServer(ts.WebSocketHandler())
 	defer web.Close()
