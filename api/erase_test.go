@@ -9,9 +9,14 @@ import (
 )
 
 type erased struct {
-	Messages int `json:"messages"`
-	Groups   int `json:"groups"`
-	Devices  int `json:"devices"`
+	Peer     string `json:"peer"`
+	At       int64  `json:"at"`
+	Sessions int    `json:"sessions"`
+	Messages int    `json:"messages"`
+	Waiting  int    `json:"waiting"`
+	Events   int    `json:"events"`
+	Groups   int    `json:"groups"`
+	Devices  int    `json:"devices"`
 }
 
 func TestAnErasedPeerIsGoneAndWhatOthersSentIsTheirs(t *testing.T) {
@@ -34,9 +39,14 @@ func TestAnErasedPeerIsGoneAndWhatOthersSentIsTheirs(t *testing.T) {
 
 	s.call(operator, "DELETE", "/v1/apps/demo/peers/alice", nil).refused(403, 4119)
 	var got erased
+	begun := now()
 	s.call(admin, "DELETE", "/v1/apps/demo/peers/alice", nil).ok(200, &got)
 	<-ended
-	if diff := cmp.Diff(erased{Messages: 3, Groups: 2, Devices: 2}, got); diff != "" {
+	if got.At < begun || got.At > now() {
+		t.Errorf("erased at %d", got.At)
+	}
+	got.At = 0
+	if diff := cmp.Diff(erased{Peer: "alice", Messages: 3, Waiting: 4, Events: 2, Groups: 2, Devices: 2}, got); diff != "" {
 		t.Error(diff)
 	}
 	s.call(demo, "GET", "/v1/apps/demo/peers/alice", nil).refused(404, 404)
@@ -59,7 +69,7 @@ func TestAnErasedPeerIsGoneAndWhatOthersSentIsTheirs(t *testing.T) {
 		t.Errorf("the ban did not stay: %+v", bans)
 	}
 	s.call(demo, "DELETE", "/v1/apps/demo/peers/alice", nil).ok(200, &got)
-	if got != (erased{}) {
+	if got.At = 0; got != (erased{Peer: "alice"}) {
 		t.Errorf("erased again: %+v", got)
 	}
 	s.call(demo, "DELETE", "/v1/apps/demo/peers/a%2Fb", nil).refused(400, 4103)

@@ -18,10 +18,15 @@ const (
 	maxEraseRounds = 3
 )
 
-// Erased counts what an erasure removed.
+// Erased is the receipt of an erasure: whom it removed, when, and how much of what.
 type Erased struct {
-	Messages int // that the peer had sent
-	Groups   int // that it was a member of
+	Peer     PeerID
+	At       int64 // Unix milliseconds when it was done
+	Sessions int   // connections that were ended
+	Messages int   // that the peer had sent
+	Waiting  int   // messages in the queue of its device that had the most; those of others stay in history
+	Events   int   // that waited for it
+	Groups   int   // that it was a member of
 	Devices  int
 }
 
@@ -33,8 +38,11 @@ func (b *Broker) ErasePeer(ctx context.Context, app AppID, p PeerID) (Erased, er
 	if err != nil {
 		return Erased{}, err
 	}
-	e := erasure{b: b, app: a, peer: p}
-	err = b.noteKick(ctx, app, p)
+	e := erasure{b: b, app: a, peer: p, Erased: Erased{Peer: p}}
+	err = e.look(ctx)
+	if err == nil {
+		err = b.noteKick(ctx, app, p)
+	}
 	for range maxEraseRounds {
 		if err == nil {
 			err = e.round(ctx)
@@ -49,6 +57,7 @@ func (b *Broker) ErasePeer(ctx context.Context, app AppID, p PeerID) (Erased, er
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = Errorf(Internal, "there was no time for all; what was removed is gone, erase again for the rest")
 	}
+	e.At = b.now().UnixMilli()
 	b.log.Info("peer erased", "app", app, "peer", p, "messages", e.Messages, "groups", e.Groups, "devices", e.Devices, "finished", e.finished)
 	return e.Erased, err
 }
@@ -63,6 +72,17 @@ type erasure struct {
 }
 
 func (e *erasure) key() peerKey { return peerKey{e.app.id, e.peer} }
+
+// look counts what waits for the peer before anything is removed.
+func (e *erasure) look(ctx context.Context) error {
+	status, _, err := e.b.Peer(ctx, e.app.id, e.peer)
+	if err != nil {
+		return err
+	}
+	events, err := e.b.store.Read(ctx, LogID{LogEvents, e.app.id, string(e.peer)}, Range{Limit: 2 * maxWaitingEvents})
+	e.Waiting, e.Events = status.Waiting, len(events)
+	return err
+}
 
 // round takes the peer out of everything. The long part is done first; then, while nobody can open a session of the peer, the rest.
 func (e *erasure) round(ctx context.Context) error {
@@ -97,7 +117,9 @@ func (e *erasure) round(ctx context.Context) error {
 // endSessions ends the peer's connections of now and waits until what they leave behind is stored.
 func (e *erasure) endSessions(ctx context.Context) error {
 	here := e.b.sessionsHere(e.key())
-	if _, err := e.b.endEverywhere(ctx, e.key(), ""); err != nil {
+	ended, err := e.b.endEverywhere(ctx, e.key(), "")
+	e.Sessions += ended
+	if err != nil {
 		return err
 	}
 	deadline := time.NewTimer(endDeadline)

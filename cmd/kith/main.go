@@ -1,4 +1,4 @@
-// Command kith is the server and its tools: serve, check, sign, send, tail, chat, export, import, bench, pull, drain, backup, restore. See kith --help.
+// Command kith is the server and its tools: serve, check, sign, send, tail, chat, export, import, bench, pull, erase, drain, backup, restore. See kith --help.
 package main
 
 import (

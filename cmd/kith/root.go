@@ -30,7 +30,7 @@ Exit codes: 0 done; 1 it did not work; 2 wrong arguments or settings.`,
 	root.AddCommand(
 		newServe(p), newCheck(p), newDrain(p),
 		newSign(p), newSend(p), newTail(p), newChat(p), newBench(p),
-		newExport(p), newImport(p), newPull(p),
+		newExport(p), newImport(p), newPull(p), newErase(p),
 		newBackup(p), newRestore(p),
 		newSettingsHelp(), newToken(p), newVersion(p),
 	)
