@@ -129,6 +129,7 @@ func TestEverySettingEveryWay(t *testing.T) {
 		"store.redis.sentinel_password":      {"q1", "q2", ""},
 		"store.redis.ca":                     {"a.pem", "b.pem", "c.pem"},
 		"store.redis.wait_replicas":          {"1", "2", "3"},
+		"store.redis.wait_disk":              {"true", "false", "true"},
 		"metrics.public":                     {"true", "false", "true"},
 		"listen.tls.client_peer":             {"", "", ""}, "operators[].token_hash": {"", "", ""},
 		"listen.origins":                      {"https://a.example", "*", "http://b:80,https://c"},

@@ -104,6 +104,8 @@ var options = []option{
 		at: func(c *Config, _ int) any { return &c.Store.Redis.CA }},
 	{key: "store.redis.wait_replicas", check: between(0, 100), doc: "acknowledge only what that many replicas have too",
 		at: func(c *Config, _ int) any { return &c.Store.Redis.WaitReplicas }},
+	{key: "store.redis.wait_disk", doc: "acknowledge only what Redis, and those replicas, have synced to their disks (Redis 7.2)",
+		at: func(c *Config, _ int) any { return &c.Store.Redis.WaitDisk }},
 	{key: "store.redis.prefix", check: redisPrefix, doc: "what every key in Redis starts with",
 		at: func(c *Config, _ int) any { return &c.Store.Redis.Prefix }},
 

@@ -23,6 +23,9 @@ type Config struct {
 	CA string `yaml:"ca"`
 	// WaitReplicas is how many replicas must have a batch before its Done; 0 is none. Not for a Redis Cluster.
 	WaitReplicas int `yaml:"wait_replicas"`
+	// WaitDisk has a batch's Done come only when it is synced to the disk of the server and of WaitReplicas replicas, whatever their
+	// appendfsync. Redis 7.2 or later; not for a Redis Cluster.
+	WaitDisk bool `yaml:"wait_disk"`
 	// Prefix begins the name of every key, so that several programs can share a Redis.
 	Prefix string `yaml:"prefix"`
 }

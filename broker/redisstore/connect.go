@@ -38,6 +38,8 @@ func connect(ctx context.Context, cfg Config, opts Options) (redis.UniversalClie
 		return nil, fmt.Errorf("%w: several addresses without a master_name are those of a Redis Cluster; this server is of none", errSetting)
 	case cluster && cfg.WaitReplicas != 0:
 		return nil, fmt.Errorf("%w: store.redis.wait_replicas is not for a Redis Cluster: leave it 0, and set min-replicas-to-write there", errSetting)
+	case cluster && cfg.WaitDisk:
+		return nil, fmt.Errorf("%w: store.redis.wait_disk is not for a Redis Cluster: leave it false, and set appendfsync always there", errSetting)
 	case cluster && cfg.DB != 0:
 		return nil, fmt.Errorf("%w: a Redis Cluster has no database but 0", errSetting)
 	}

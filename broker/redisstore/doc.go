@@ -14,7 +14,7 @@
 //     Only what a node of a cluster says it did not do, because a slot moves, is sent again.
 //   - Every call ends within Options.Timeout. While Redis is away all batches fail, in order; then everything goes on by itself.
 //   - A lazy batch is a batch.
-//   - With Config.WaitReplicas a batch's Done comes only when that many replicas have it too.
+//   - With Config.WaitReplicas a batch's Done comes only when that many replicas have it too, with Config.WaitDisk when it is on the disk.
 //
 // # What Redis promises with its answer
 //

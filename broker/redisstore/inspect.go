@@ -16,6 +16,12 @@ const (
 	oldestMinor = 2
 )
 
+// The oldest Redis that has WAITAOF.
+const (
+	waitDiskMajor = 7
+	waitDiskMinor = 2
+)
+
 // inspect refuses servers that cannot keep the store's promises, and warns of settings that weaken them.
 func (s *Store) inspect(ctx context.Context) error {
 	switch client := s.client.(type) {
@@ -34,6 +40,9 @@ func (s *Store) inspectServer(ctx context.Context, client *redis.Client) error {
 	}
 	fields := infoFields(info)
 	if err := fit(fields); err != nil {
+		return err
+	}
+	if err := s.fitDisk(fields); err != nil {
 		return err
 	}
 	// A user without the right to ask, or a service that hides it, tells nothing, and nothing is said about it.
@@ -57,12 +66,7 @@ func infoFields(info string) map[string]string {
 
 // fit says what keeps a server from being used.
 func fit(fields map[string]string) error {
-	version := fields["redis_version"]
-	major, rest, _ := strings.Cut(version, ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	n, err := strconv.Atoi(major)
-	m, err2 := strconv.Atoi(minor)
-	if errors.Join(err, err2) == nil && (n < oldestMajor || n == oldestMajor && m < oldestMinor) {
+	if version := fields["redis_version"]; olderThan(version, oldestMajor, oldestMinor) {
 		return fmt.Errorf("%w: it is Redis %s; Kith needs %d.%d or later", errSetting, version, oldestMajor, oldestMinor)
 	}
 	if fields["role"] == "slave" {
@@ -72,6 +76,28 @@ func fit(fields map[string]string) error {
 		return fmt.Errorf("%w: its maxmemory-policy %s removes acknowledged messages when memory is short: CONFIG SET maxmemory-policy noeviction", errSetting, policy)
 	}
 	return nil
+}
+
+// fitDisk says what keeps a server from Config.WaitDisk.
+func (s *Store) fitDisk(fields map[string]string) error {
+	switch version := fields["redis_version"]; {
+	case !s.disk:
+		return nil
+	case olderThan(version, waitDiskMajor, waitDiskMinor):
+		return fmt.Errorf("%w: store.redis.wait_disk needs Redis %d.%d or later, and it is %s: leave it false, and set appendfsync always", errSetting, waitDiskMajor, waitDiskMinor, version)
+	case fields["aof_enabled"] == "0":
+		return fmt.Errorf("%w: store.redis.wait_disk needs a Redis with appendonly yes", errSetting)
+	}
+	return nil
+}
+
+// olderThan is false for a version that does not parse.
+func olderThan(version string, major, minor int) bool {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(first)
+	m, err2 := strconv.Atoi(second)
+	return errors.Join(err, err2) == nil && (n < major || n == major && m < minor)
 }
 
 func evicts(policy string) bool { return policy != "" && policy != "noeviction" }

@@ -30,7 +30,8 @@ type Store struct {
 	inboxKeep string // Options.InboxKeep, as scripts take it
 	mixed     string // "1" with several shards, as scripts take it
 
-	replicas int // Config.WaitReplicas
+	replicas int  // Config.WaitReplicas
+	disk     bool // Config.WaitDisk
 
 	queue    queue
 	meter    meter
@@ -47,7 +48,7 @@ type Store struct {
 
 // Open connects to Redis and makes the store there if it is the first.
 func Open(cfg Config, opts Options) (*Store, error) {
-	s := &Store{opts: opts.withDefaults(), replicas: cfg.WaitReplicas, finished: make(chan struct{}), flights: make(chan []item, inFlight)}
+	s := &Store{opts: opts.withDefaults(), replicas: cfg.WaitReplicas, disk: cfg.WaitDisk, finished: make(chan struct{}), flights: make(chan []item, inFlight)}
 	s.clock.now = s.opts.Now
 	s.inboxKeep = strconv.FormatUint(s.opts.InboxKeep, 10)
 	s.queue.init()

@@ -89,6 +89,36 @@ func TestSentinelsWithAPassword(t *testing.T) {
 	commit(t, openNew(t, cfg, redisstore.Options{}), &broker.Batch{Appends: []broker.Append{direct("tom", "x", "bob")}})
 }
 
+// With wait_disk a batch is told when it is synced, also under appendfsync everysec; a Redis that cannot tell is refused.
+func TestDiskIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	master := redistest.Start(t, "--appendfsync", "everysec")
+	cfg := redisstore.Config{Addrs: []string{master.Addr}, WaitDisk: true}
+	client := master.Client()
+	defer client.Close()
+	if err := client.Do(t.Context(), "waitaof", 0, 0, 1).Err(); err != nil {
+		if s, err := redisstore.Open(cfg, redisstore.Options{Timeout: time.Second}); err == nil {
+			s.Close()
+			t.Error("a Redis without WAITAOF is taken")
+		} else if !strings.Contains(err.Error(), "wait_disk needs Redis 7.2") {
+			t.Error(err)
+		}
+		return
+	}
+	s := openNew(t, cfg, redisstore.Options{})
+	commit(t, s, &broker.Batch{Appends: []broker.Append{direct("tom", "x", "bob")}})
+	synced, err := client.Do(t.Context(), "waitaof", 1, 0, 1).Int64Slice()
+	if err != nil || synced[0] != 1 {
+		t.Errorf("told before it was synced: %v, %v", synced, err)
+	}
+	if err := client.ConfigSet(t.Context(), "appendonly", "no").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := within(t, begin(s, &broker.Batch{Appends: []broker.Append{direct("tom", "y", "bob")}})); err == nil {
+		t.Error("told without an append-only file")
+	}
+}
+
 // With wait_replicas a batch is told only when that many replicas have it; while they are away, batches fail.
 func TestReplicasAreWaitedFor(t *testing.T) {
 	t.Parallel()
