@@ -194,8 +194,19 @@ func (s *Session) checkInGroup(id GroupID) *Error {
 	return AsError(err)
 }
 
-// checkFree refuses {app}/topic/ where the app's topics setting does not allow it.
+const (
+	maxTopicBytes  = 1024 // of a topic or filter behind {app}/topic/, and of the name of a shared subscription
+	maxTopicLevels = 64   // of a whole topic or filter: an index has a node for each
+)
+
+// checkFree refuses {app}/topic/ where the app's topics setting does not allow it, and topics that take too much of an index.
 func (s *Session) checkFree(cfg *AppConfig, parsed topic) *Error {
+	if len(parsed.first) > maxTopicBytes {
+		return Errorf(LimitExceeded, "a topic of over %d bytes", maxTopicBytes)
+	}
+	if strings.Count(parsed.first, "/")+3 > maxTopicLevels {
+		return Errorf(LimitExceeded, "a topic of over %d levels", maxTopicLevels)
+	}
 	if s.b.topics != nil {
 		for _, f := range cfg.Topics {
 			if coversFilter(f, parsed.first) {

@@ -108,6 +108,9 @@ func (s *Session) checkFilter(cfg *AppConfig, filter string) (kind topicKind, wa
 		if len(parts) != 3 || parts[1] == "" || hasWildcard(parts[1]) {
 			return topicNone, "", errFilter(filter)
 		}
+		if len(parts[1]) > maxTopicBytes {
+			return topicNone, "", Errorf(LimitExceeded, "a shared subscription with a name of over %d bytes", maxTopicBytes)
+		}
 		plain = parts[2]
 	}
 	parsed := parseTopic(s.app.id, plain)

@@ -16,6 +16,25 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
+// What the limits against abuse are for, and the test that shows the attack failing and somebody else unharmed:
+//
+//	connections of one address                  TestTooManyConnectionsFromOneAddressAreRefused
+//	connections of an app                       TestAnAppTakesNoMoreThanItsShare
+//	connections of a node                       TestAFullNodeIsBusy
+//	CONNECTs of one address, of an app          TestConnectingTooFastIsRefused, TestAnAppTakesNoMoreThanItsShare
+//	guessing signatures; bans, their metrics    TestGuessingSignaturesBansTheAddress
+//	messages and bytes of a session, of an app  TestTheMessageRate, TestAnAppTakesNoMoreThanItsShare
+//	floods of what is refused                   TestAFloodOfRefusalsHarmsNobody
+//	subscriptions of a session                  TestSubscriptionsOfASessionAreBounded
+//	depth and length of topics                  TestTopicsAreBoundedInDepthAndLength
+//	sizes of packets, before and after CONNECT  TestPacketsAreBoundedBeforeAndAfterConnect, TestAnnouncedPacketsCostNoMemory
+//	slow-loris on TCP, TLS, WebSocket, HTTP     TestSlowConnectionsAreCut
+//	who does not read                           TestASilentReaderSlowsNobody
+//	pages of foreign origins                    TestPagesOfOtherOriginsAreRefused
+//	compressed bombs                            TestNothingIsDecompressed
+//	memory                                      TestShortOfMemoryNewWorkIsRefused
+//	malformed packets                           TestManyBadClientsEndNothing
+
 // Where the attacks come from, and where somebody else is who must not notice.
 const (
 	attackerAddr  = "127.0.0.3"
@@ -414,4 +433,145 @@ func upgrade(t *testing.T, s *server, origin, extensions string) (int, http.Head
 		t.Fatal(err)
 	}
 	return answer.StatusCode, answer.Header
+}
+
+// Nobody fills the server's index of subscriptions, whatever is subscribed to.
+func TestSubscriptionsOfASessionAreBounded(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, `topics: ["#"]`, "watch: {per_call: 100, per_session: 150}")
+	bystander := open(t, a, "bystander", opening{})
+	bystander.subscribe(1, "topic/here/+")
+	attacker := open(t, a, "attacker", opening{})
+	for name, c := range map[string]struct {
+		filter func(i int) string
+		most   int
+	}{
+		"under {app}/topic/":        {func(i int) string { return fmt.Sprintf("topic/%d/+", i) }, 1000},
+		"shared":                    {func(i int) string { return fmt.Sprintf("$share/g%d/topic/x", i) }, 1000},
+		"to topics of its own":      {func(i int) string { return fmt.Sprintf("peer/attacker/p%d", i) }, 100},
+		"to the presence of others": {func(i int) string { return fmt.Sprintf("presence/p%d", i) }, 150},
+	} {
+		t.Run(name, func(t *testing.T) {
+			granted, refused := 0, 0
+			for i := 0; i < c.most+100; i += 50 {
+				filters := make([]string, 50)
+				for k := range filters {
+					filters[k] = c.filter(i + k)
+				}
+				for _, code := range attacker.subscribe(0, filters...) {
+					switch {
+					case code < 0x80:
+						granted++
+					case code == 0x97:
+						refused++
+					default:
+						t.Fatalf("0x%02X", code)
+					}
+				}
+			}
+			if granted > c.most || refused < 100 {
+				t.Errorf("%d granted, %d refused", granted, refused)
+			}
+		})
+	}
+	open(t, a, "friend", opening{}).publish("topic/here/1", "still", publication{qos: 1})
+	bystander.wants("topic/here/1", "still")
+}
+
+// A topic is at most 64 levels deep and 1 KB long, a will's and the name of a shared subscription too: the server's indexes hold them.
+func TestTopicsAreBoundedInDepthAndLength(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, `topics: ["#"]`)
+	bystander := open(t, a, "bystander", opening{})
+	bystander.subscribe(1, "topic/#")
+	before := a.heap(t)
+	deep, long := "topic"+strings.Repeat("/x", 30_000), "topic/"+strings.Repeat("x", 60_000)
+	attacker := open(t, a, "attacker", opening{})
+	for _, topic := range []string{deep, long} {
+		for name, code := range map[string]byte{
+			"subscribe": attacker.subscribe(1, topic)[0],
+			"shared":    attacker.subscribe(1, "$share/g/"+topic)[0],
+			"a share":   attacker.subscribe(1, "/$share/"+strings.ReplaceAll(topic, "/", "-")+"/"+a.id+"/topic/x")[0],
+			"publish":   attacker.publish(topic, "refused", publication{qos: 1}).code,
+			"retained":  attacker.publish(topic, "refused", publication{qos: 1, retain: true}).code,
+		} {
+			if code < 0x80 {
+				t.Errorf("%s to %.20s…, %d bytes: 0x%02X", name, topic, len(topic), code)
+			}
+		}
+	}
+	for _, topic := range []string{deep, long} {
+		if _, no := dial(t, a, "attacker/2", opening{will: &will{topic: topic, payload: "refused", qos: 1}}); no == nil {
+			t.Errorf("a will of %d bytes is granted", len(topic))
+		}
+	}
+	if grown := a.heap(t) - before; grown > 64<<20 {
+		t.Errorf("the heap grows by %d MB", grown>>20)
+	}
+	attacker.publish("topic/here", "fine", publication{qos: 1})
+	bystander.wants("topic/here", "fine")
+	bystander.nothing("topic/")
+}
+
+// More than 256 KB is announced in vain, before CONNECT and after it, over TCP and in a frame of WebSocket.
+func TestPacketsAreBoundedBeforeAndAfterConnect(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	bystander := open(t, a, "bystander", opening{password: watching("bystander")})
+	huge := func(first byte) []byte { return []byte{first, 0xff, 0xff, 0xff, 0x7f} }
+
+	before := rawConn(t, a.MQTT)
+	before.bytes(huge(0x10)...)
+	before.closes()
+
+	after, _ := open5(t, a, "attacker", "")
+	after.bytes(huge(0x32)...)
+	if d := until5(after, anyOf[*packets.Disconnect]); d.ReasonCode != 0x95 {
+		t.Errorf("0x%02X", d.ReasonCode)
+	}
+	after.closes()
+
+	ws := rawConn(t, a.HTTP)
+	ws.bytes([]byte("GET /mqtt HTTP/1.1\r\nHost: kith\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")...)
+	ws.bytes(append([]byte{0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}, huge(0x10)...)...)
+	ws.closes()
+
+	bystander.send("peer/bystander/bystander", "fine")
+}
+
+// Who is refused at every packet is refused, and slows nobody else.
+func TestAFloodOfRefusalsHarmsNobody(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	bob := open(t, a, "bob", opening{})
+	alice := open(t, a, "alice", opening{password: watching("bob")})
+	attacker, _ := open5(t, a, "attacker", "")
+	var flood bytes.Buffer
+	for range 1000 {
+		for _, p := range []*packets.Publish{
+			publish5(a.id+"/peer/bob/alice", "refused", 0, 0), publish5(a.id+"/group/g/attacker", "refused", 0, 0), publish5(a.id+"/request/attacker/send", `{"to":["bob"]`, 0, 0),
+			publish5("$SYS/x", "refused", 0, 0), publish5(a.id+"/request/attacker/nothing", "{}", 0, 0),
+		} {
+			if _, err := p.WriteTo(&flood); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 4 { // and reads nothing: it is not read either, once its answers wait
+			_ = attacker.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := attacker.Write(flood.Bytes()); err != nil {
+				return
+			}
+		}
+	}()
+	for i := range 20 {
+		alice.send("peer/bob/alice", fmt.Sprint(i))
+		bob.wants("peer/bob/alice", fmt.Sprint(i))
+	}
+	<-done
+	bob.nothing("peer/")
 }
