@@ -9,6 +9,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/chi/v5"
+
+	"kith/api/reference"
 )
 
 // humaConfig is the frame of the OpenAPI document, and how bodies are read and written.
@@ -71,15 +74,20 @@ func (s *Server) problemSchema() *huma.Schema {
 	return s.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
 }
 
-// serveDocument answers with the document as it is when all operations are registered.
-func (s *Server) serveDocument() http.HandlerFunc {
-	document, err := json.Marshal(s.huma.OpenAPI())
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err != nil {
-			problemOf(r.Context(), s.log, fmt.Errorf("write the OpenAPI document: %w", err)).write(w)
-			return
-		}
-		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(document) // the caller has gone
+// routeDocument serves the OpenAPI document as it is when all operations are registered, and the page that is made of it.
+func (s *Server) routeDocument(r chi.Router) {
+	openAPI, err := json.Marshal(s.huma.OpenAPI())
+	var page []byte
+	if err == nil {
+		page, err = reference.Page(openAPI)
 	}
+	if err != nil { // of types that are in the program
+		panic(fmt.Errorf("describe the API: %w", err))
+	}
+	r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(openAPI) // the caller has gone
+	})
+	r.Get("/docs", reference.ServePage(page))
+	r.Get("/docs/style.css", reference.ServeStyle)
 }

@@ -125,7 +125,7 @@ func (s *Server) route(o Options) http.Handler {
 	s.registerBackup()
 	s.registerHealth()
 	s.documentMetrics()
-	r.With(deadline).Get("/openapi.json", s.serveDocument())
+	s.routeDocument(r.With(deadline))
 	r.With(deadline).Get("/metrics", s.serveMetrics(newRegistry(s.broker.Stats, o.Sources, s.requests), o.Config.Metrics.Public))
 	root.Mount("/", r)
 	return root
