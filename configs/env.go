@@ -11,9 +11,20 @@ import (
 const (
 	EnvConfig    = "KITH_CONFIG"     // the file, where --config is not given
 	EnvMasterKey = "KITH_MASTER_KEY" // the app's master key, for the client commands
+	EnvAPI       = "KITH_API"        // the server's REST, for the client commands
+	EnvToken     = "KITH_TOKEN"      // an operator's token, for the client commands
 )
 
 const envPrefix = "KITH_"
+
+// isTools reports whether a variable is for the commands and no setting.
+func isTools(name string) bool {
+	switch name {
+	case EnvConfig, EnvMasterKey, EnvAPI, EnvToken:
+		return true
+	}
+	return false
+}
 
 // envName is the variable of a key: KITH_STORE_ENGINE, KITH_APPS_0_MASTER_KEY.
 func envName(key string) string {
@@ -37,7 +48,7 @@ func (l *loader) readEnv(environ []string) {
 	var overrides []override
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, envPrefix) || name == EnvConfig || name == EnvMasterKey || foreign(name) {
+		if !strings.HasPrefix(name, envPrefix) || isTools(name) || foreign(name) {
 			continue
 		}
 		pattern, item := splitItem(name)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -62,7 +61,7 @@ func (p *program) drain(ctx context.Context, d *draining) error {
 		method = http.MethodDelete
 	}
 	var n api.Node
-	if err := c.call(ctx, method, "/v1/nodes/"+url.PathEscape(d.node)+"/drain", &n); err != nil {
+	if err := c.call(ctx, method, "/v1/nodes/"+url.PathEscape(d.node)+"/drain", nil, &n); err != nil {
 		return err
 	}
 	if d.end {
@@ -94,7 +93,7 @@ func (p *program) awaitDrained(ctx context.Context, c *rest, node string, left i
 			return fmt.Errorf("%s still has %d clients; it goes on being drained", node, left)
 		}
 		var page api.Page[api.Node]
-		if err := c.call(ctx, http.MethodGet, "/v1/nodes?limit=1000", &page); err != nil {
+		if err := c.call(ctx, http.MethodGet, "/v1/nodes?limit=1000", nil, &page); err != nil {
 			return err
 		}
 		i := slices.IndexFunc(page.Items, func(n api.Node) bool { return n.Name == node })
@@ -105,19 +104,6 @@ func (p *program) awaitDrained(ctx context.Context, c *rest, node string, left i
 			return fmt.Errorf("%s is no longer drained: somebody took it back, or it started again", node)
 		}
 		left = page.Items[i].Sessions
-	}
-	return nil
-}
-
-// call makes a call and reads its answer.
-func (c *rest) call(ctx context.Context, method, path string, answer any) error {
-	res, err := c.do(ctx, method, path, nil, "")
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close() //nolint:errcheck // it was read
-	if err := json.NewDecoder(res.Body).Decode(answer); err != nil {
-		return fmt.Errorf("the answer of %s does not parse: %w", path, err)
 	}
 	return nil
 }

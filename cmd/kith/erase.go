@@ -58,7 +58,7 @@ func (p *program) erase(ctx context.Context, e *erasing, name string) error {
 		return err
 	}
 	var r api.Erased
-	if err := c.call(ctx, http.MethodDelete, "/v1/apps/"+string(app)+"/peers/"+url.PathEscape(string(peer)), &r); err != nil {
+	if err := c.call(ctx, http.MethodDelete, "/v1/apps/"+string(app)+"/peers/"+url.PathEscape(string(peer)), nil, &r); err != nil {
 		return err
 	}
 	if e.json {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 
 	"github.com/spf13/cobra"
 )
@@ -59,14 +58,8 @@ func (e *exporting) path() (string, error) {
 	if e.peer != "" {
 		q.Set("peer", e.peer)
 	}
-	for name, text := range map[string]string{"since": e.since, "until": e.until} {
-		ms, err := parseTime("--"+name, text)
-		if err != nil {
-			return "", err
-		}
-		if ms > 0 {
-			q.Set(name, strconv.FormatInt(ms, 10))
-		}
+	if err := setTimes(q, e.since, e.until); err != nil {
+		return "", err
 	}
 	return "/v1/apps/" + string(app) + "/export?" + q.Encode(), nil
 }

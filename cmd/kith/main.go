@@ -1,4 +1,5 @@
-// Command kith is the server and its tools: serve, check, sign, send, tail, chat, export, import, bench, pull, erase, drain, backup, restore. See kith --help.
+// Command kith is the server and its tools: it serves, sends and listens as a client, asks and changes over REST, and moves history in and
+// out. See kith --help.
 package main
 
 import (

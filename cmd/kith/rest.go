@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -32,13 +34,13 @@ type restFlags struct {
 
 func (r *restFlags) add(cmd *cobra.Command) {
 	r.addServer(cmd)
-	cmd.Flags().StringVar(&r.token, "token-file", "", "`file` that holds an operator's token, to use instead of the master key")
+	cmd.Flags().StringVar(&r.token, "token-file", "", "`file` that holds an operator's token, to use instead of the master key; else the variable "+configs.EnvToken)
 	r.key.add(cmd)
 }
 
 func (r *restFlags) addServer(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&r.base, "api", defaultREST, "the server's REST: a `URL`")
+	f.StringVar(&r.base, "api", "", "the server's REST: a `URL` (default: "+configs.EnvAPI+", else "+defaultREST+")")
 	f.StringVar(&r.ca, "ca", "", "PEM `file` of the authority that signed the server's certificate (default: the system's)")
 }
 
@@ -46,7 +48,7 @@ func (r *restFlags) addServer(cmd *cobra.Command) {
 func (r *restFlags) addAdmin(cmd *cobra.Command) {
 	r.addServer(cmd)
 	f := cmd.Flags()
-	f.StringVar(&r.token, "token-file", "", "`file` that holds the token of an admin of all apps")
+	f.StringVar(&r.token, "token-file", "", "`file` that holds the token of an admin of all apps; else the variable "+configs.EnvToken)
 	f.StringVar(&r.key.config, "config", "", "settings `file` to take such a token from (default: "+configs.EnvConfig+")")
 	cmd.MarkFlagsMutuallyExclusive("config", "token-file")
 }
@@ -71,9 +73,10 @@ func (r *restFlags) open(p *program) (*rest, error) { return r.connect(p, r.cred
 func (r *restFlags) openAdmin(p *program) (*rest, error) { return r.connect(p, r.adminCredentials) }
 
 func (r *restFlags) connect(p *program, credentials func(*program) (func(*http.Request), error)) (*rest, error) {
-	base, err := url.Parse(r.base)
+	at := cmp.Or(r.base, p.env(configs.EnvAPI), defaultREST)
+	base, err := url.Parse(at)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return nil, usagef("--api %q: write a URL such as https://chat.example.com:8080", r.base)
+		return nil, usagef("--api %q: write a URL such as https://chat.example.com:8080", at)
 	}
 	c := &rest{base: strings.TrimSuffix(base.String(), "/")}
 	if c.auth, err = credentials(p); err != nil {
@@ -91,8 +94,8 @@ func (r *restFlags) connect(p *program, credentials func(*program) (func(*http.R
 }
 
 func (r *restFlags) credentials(p *program) (func(*http.Request), error) {
-	if r.token != "" {
-		return r.bearer()
+	if token, err := r.operatorToken(p); err != nil || token != "" {
+		return withToken(token), err
 	}
 	app, err := r.key.appID()
 	if err != nil {
@@ -102,9 +105,15 @@ func (r *restFlags) credentials(p *program) (func(*http.Request), error) {
 	return func(req *http.Request) { req.SetBasicAuth(string(app), key) }, err
 }
 
-func (r *restFlags) bearer() (func(*http.Request), error) {
-	token, err := readSecret("operator's token", r.token)
-	return withToken(token), err
+// operatorToken is the token that flags or the environment name, or "". A key that flags name goes before the environment's token.
+func (r *restFlags) operatorToken(p *program) (string, error) {
+	switch {
+	case r.token != "":
+		return readSecret("operator's token", r.token)
+	case r.key.config == "" && r.key.file == "" && r.key.key == "":
+		return p.env(configs.EnvToken), nil
+	}
+	return "", nil
 }
 
 func withToken(token string) func(*http.Request) {
@@ -113,8 +122,8 @@ func withToken(token string) func(*http.Request) {
 
 // adminCredentials are a token that was given, or one in the settings.
 func (r *restFlags) adminCredentials(p *program) (func(*http.Request), error) {
-	if r.token != "" {
-		return r.bearer()
+	if token, err := r.operatorToken(p); err != nil || token != "" {
+		return withToken(token), err
 	}
 	c, err := r.key.settings(p)
 	if err != nil {
@@ -125,7 +134,7 @@ func (r *restFlags) adminCredentials(p *program) (func(*http.Request), error) {
 			return withToken(o.Token), nil
 		}
 	}
-	return nil, usagef("no operator's token: name a file with --token-file, or with --config one whose operators have an admin of all apps; or run this in the folder where kith serve made its ./%s",
+	return nil, usagef("no operator's token: name a file with --token-file, set "+configs.EnvToken+", or with --config one whose operators have an admin of all apps; or run this in the folder where kith serve made its ./%s",
 		c.DemoFile())
 }
 
@@ -174,11 +183,36 @@ func (c *rest) do(ctx context.Context, method, path string, body io.Reader, medi
 	if err != nil {
 		return nil, fmt.Errorf("no answer: %w; is kith running there? (--api)", err)
 	}
-	if res.StatusCode == http.StatusOK {
+	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusNoContent {
 		return res, nil
 	}
 	defer res.Body.Close() //nolint:errcheck // nothing to do about it
 	refused := &refusedCall{status: res.StatusCode}
 	_ = json.NewDecoder(io.LimitReader(res.Body, maxProblem)).Decode(&refused.problem) // else the status says it
 	return nil, refused
+}
+
+// call makes a call with a body in JSON, unless that is nil, and reads its answer, where there is one.
+func (c *rest) call(ctx context.Context, method, path string, body, answer any) error {
+	var content io.Reader
+	mediaType := ""
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("call %s: %w", path, err)
+		}
+		content, mediaType = bytes.NewReader(text), "application/json"
+	}
+	res, err := c.do(ctx, method, path, content, mediaType)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close() //nolint:errcheck // it was read
+	if res.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(answer); err != nil {
+		return fmt.Errorf("the answer of %s does not parse: %w", path, err)
+	}
+	return nil
 }

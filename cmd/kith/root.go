@@ -27,17 +27,25 @@ Exit codes: 0 done; 1 it did not work; 2 wrong arguments or settings.`,
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(
-		newServe(p), newCheck(p), newDrain(p),
-		newSign(p), newSend(p), newTail(p), newChat(p), newBench(p),
-		newExport(p), newImport(p), newPull(p), newErase(p),
-		newBackup(p), newRestore(p),
-		newSettingsHelp(), newToken(p), newVersion(p),
-	)
+	addGroup(root, "The server:", newServe(p), newCheck(p), newSettingsHelp(), newToken(p), newDrain(p), newBackup(p), newRestore(p))
+	addGroup(root, "Clients:", newSend(p), newTail(p), newChat(p), newSign(p), newBench(p))
+	addGroup(root, "What is there, and what was done:",
+		newPeers(p), newGroups(p), newHistory(p), newTrace(p), newKick(p), newBan(p), newErase(p), newAudit(p), newStats(p))
+	addGroup(root, "Moving:", newExport(p), newImport(p), newPull(p))
+	root.AddCommand(newVersion(p))
 	for _, c := range root.Commands() {
 		p.begins(c)
 	}
 	return root
+}
+
+// addGroup adds commands that the help shows together.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+	}
+	root.AddCommand(commands...)
 }
 
 // begins notes when a command does, so that what failed before is known as wrong use.
