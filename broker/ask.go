@@ -25,14 +25,15 @@ const (
 type askKind byte
 
 const (
-	askPing     askKind = iota // whether the node is there
-	askRelease                 // to end the session of a claim
-	askKick                    // to end the sessions of a peer; answers how many
-	askSessions                // the sessions of a peer
-	askCount                   // how many of an open group are there
-	askSkip                    // to pass over what waits in a peer's logs
-	askDrain                   // to move the sessions to other nodes; answers how the node stands
-	askUndrain                 // to end that; the same
+	askPing      askKind = iota // whether the node is there
+	askRelease                  // to end the session of a claim
+	askKick                     // to end the sessions of a peer; answers how many
+	askSessions                 // the sessions of a peer
+	askCount                    // how many of an open group are there
+	askSkip                     // to pass over what waits in a peer's logs
+	askDrain                    // to move the sessions to other nodes; answers how the node stands
+	askUndrain                  // to end that; the same
+	askOpenGroup                // to take a peer into an open group, or out of it
 )
 
 // asks are the questions of this node that wait for an answer.
@@ -50,6 +51,7 @@ type question struct {
 	Device DeviceID     `json:"device,omitempty"`
 	Claim  string       `json:"claim,omitempty"`
 	Group  GroupID      `json:"group,omitempty"`
+	In     bool         `json:"in,omitempty"`
 	Skip   []skippedLog `json:"skip,omitempty"`
 }
 
@@ -165,6 +167,8 @@ func (c *cluster) answer(ctx context.Context, kind askKind, q *question) (*reply
 			return &reply{}, nil
 		}
 		return &reply{Node: &n}, nil
+	case askOpenGroup:
+		c.b.changeOpenGroup(key, groupKey{q.App, q.Group}, q.In)
 	default:
 		return nil, errors.New("no such question")
 	}

@@ -151,8 +151,6 @@ func (c *cluster) Receive(from NodeID, note []byte) {
 		}
 	case noteWhere:
 		c.heardWhere(&r)
-	case noteOpenGroup:
-		c.heardOpenGroup(&r)
 	case noteAsk:
 		c.heardAsk(from, &r)
 	case noteAnswer:

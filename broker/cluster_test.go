@@ -419,6 +419,27 @@ func TestOpenGroupSpansNodes(t *testing.T) {
 	}
 }
 
+// A device is in its peer's open group though its node heard nothing of the other's, nor the other of it.
+func TestOpenGroupReachesADeviceOfWhichNoNoteTold(t *testing.T) {
+	n := newNodes(t, 2)
+	n[0].port.cut(true)
+	alice, tablet := n[0].open("alice"), n[1].open("alice/tablet")
+	n[0].port.cut(false)
+	g, _ := alice.request("join", map[string]any{"open": true})["group"].(string)
+	hears := func(g, text string) func() bool { // what is kept for nobody is sent until the node's part in the group is known
+		return func() bool {
+			alice.sent("demo/group/"+g+"/alice", text)
+			return slices.Contains(tablet.messages(0), text)
+		}
+	}
+	n[0].until("a device that is not known there hears", hears(g, "1"))
+
+	n[1].port.cut(true)
+	time.AfterFunc(100*time.Millisecond, func() { n[1].port.cut(false) })
+	h, _ := alice.request("join", map[string]any{"open": true})["group"].(string)
+	n[0].until("a device whose node lost a note hears", hears(h, "2"))
+}
+
 func TestOperatorSeesAndClearsWhatIsAtAnotherNode(t *testing.T) {
 	n := newNodes(t, 2)
 	bob := n[1].openSilent("bob", watching("eve"))

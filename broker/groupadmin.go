@@ -205,7 +205,9 @@ func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
 			return err
 		}
 		if b.cluster != nil {
-			b.cluster.tellOpenGroup(peerKey{app: app}, id, false)
+			if err := b.cluster.tellOpenGroup(ctx, peerKey{app: app}, id, false); err != nil {
+				return err
+			}
 		}
 	}
 	for {

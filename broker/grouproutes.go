@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -166,43 +165,37 @@ func (b *Broker) lockGroup(ctx context.Context, k groupKey) (unlock func(), err 
 	}, nil
 }
 
-// tellOpenGroup tells the other nodes that a peer is connected to that it came into an open group, or left it; of an open group that
-// ends all nodes are told, with no peer.
-func (c *cluster) tellOpenGroup(key peerKey, g GroupID, in bool) {
-	note := append([]byte{byte(noteOpenGroup)}, mustJSON(openGroupChange{key.app, key.peer, g, in})...)
+// tellOpenGroup has the other nodes that a peer is connected to take it into an open group, or out of it; of an open group that ends all
+// nodes are told, with no peer. It returns when they did. A node that does not answer is passed over: what it holds comes back
+// in, or not, when it connects again.
+func (c *cluster) tellOpenGroup(ctx context.Context, key peerKey, g GroupID, in bool) error {
 	nodes := c.others()
 	if key.peer != "" {
-		nodes, _ = c.nodesOf(key, nil)
+		var err error
+		if nodes, _, err = c.nodesHolding(ctx, whereKey(key)); err != nil { // what is learned may lag behind
+			return err
+		}
 	}
-	for _, id := range nodes {
-		c.bus.Send(id, note)
+	q := &question{App: key.app, Peer: key.peer, Group: g, In: in}
+	if err := c.askAll(ctx, nodes, askOpenGroup, q, func(*reply) {}); err != nil {
+		c.b.log.Warn("another node could not be told about an open group", "app", key.app, "group", g, "err", err)
 	}
+	return nil
 }
 
-type openGroupChange struct {
-	App   AppID   `json:"app"`
-	Peer  PeerID  `json:"peer"`
-	Group GroupID `json:"group"`
-	In    bool    `json:"in"`
-}
-
-func (c *cluster) heardOpenGroup(r *fieldReader) {
-	var o openGroupChange
-	if json.Unmarshal(r.b, &o) != nil {
-		return
-	}
-	k := groupKey{o.App, o.Group}
-	if o.In {
-		c.b.enterOpen(peerKey{o.App, o.Peer}, k)
+// changeOpenGroup answers tellOpenGroup.
+func (b *Broker) changeOpenGroup(key peerKey, k groupKey, in bool) {
+	if in {
+		b.enterOpen(key, k)
 		return
 	}
 	var sessions []*Session
-	if o.Peer == "" {
-		sessions, _ = c.b.liveSessions(k)
+	if key.peer == "" {
+		sessions, _ = b.liveSessions(k)
 	} else {
-		sessions = c.b.connected(peerKey{o.App, o.Peer}, nil)
+		sessions = b.connected(key, nil)
 	}
 	for _, s := range sessions {
-		c.b.quitGroup(s, k)
+		b.quitGroup(s, k)
 	}
 }

@@ -28,7 +28,7 @@ func (b *Broker) joinOpen(ctx context.Context, s *Session, k groupKey) error {
 	}
 	b.enterOpen(s.key(), k)
 	if b.cluster != nil {
-		b.cluster.tellOpenGroup(s.key(), k.group, true)
+		return b.cluster.tellOpenGroup(ctx, s.key(), k.group, true)
 	}
 	return nil
 }
@@ -120,8 +120,7 @@ func (b *Broker) leaveOpenElsewhere(ctx context.Context, key peerKey, g GroupID)
 	if err != nil || !in {
 		return false, err
 	}
-	b.cluster.tellOpenGroup(key, g, false)
-	return true, nil
+	return true, b.cluster.tellOpenGroup(ctx, key, g, false)
 }
 
 // isInOpen reports whether a peer is in an open group and connected to any node.

@@ -15,7 +15,6 @@ const (
 	noteGroup     noteKind = 'g' // an entry of a group's log
 	noteTransient noteKind = 't' // a message that is kept nowhere
 	noteWhere     noteKind = 'w' // whereabouts that changed
-	noteOpenGroup noteKind = 'o' // a peer came into an open group, or left it
 	noteAsk       noteKind = 'q'
 	noteAnswer    noteKind = 'a'
 	noteTopic     noteKind = 'f' // of {app}/topic/, for the topic router
