@@ -195,15 +195,15 @@ func (c *client) run() {
 					break
 				}
 				c.s.Written()
-				c.mu.Lock()
-				c.got = append(c.got, out...)
-				c.more.Broadcast()
-				c.mu.Unlock()
 				for i := range out {
 					if o := &out[i]; o.Tag != 0 && !c.hold && (o.Kind == broker.OutMessage || o.Kind == broker.OutPublish) {
 						c.s.Acked(o.Tag)
 					}
 				}
+				c.mu.Lock()
+				c.got = append(c.got, out...) // what a test sees has been acknowledged
+				c.more.Broadcast()
+				c.mu.Unlock()
 			}
 			select {
 			case <-c.wake:
