@@ -34,6 +34,7 @@ const (
 	askDrain                    // to move the sessions to other nodes; answers how the node stands
 	askUndrain                  // to end that; the same
 	askOpenGroup                // to take a peer into an open group, or out of it
+	askShares                   // the shared subscriptions under {app}/topic/, if they changed since a version
 )
 
 // asks are the questions of this node that wait for an answer.
@@ -53,6 +54,8 @@ type question struct {
 	Group  GroupID      `json:"group,omitempty"`
 	In     bool         `json:"in,omitempty"`
 	Skip   []skippedLog `json:"skip,omitempty"`
+
+	Version uint64 `json:"version,omitempty"`
 }
 
 type skippedLog struct {
@@ -65,7 +68,8 @@ type reply struct {
 	Error    string        `json:"error,omitempty"`
 	Count    int           `json:"count,omitempty"`
 	Sessions []SessionInfo `json:"sessions,omitempty"`
-	Node     *NodeInfo     `json:"node,omitempty"` // none: ErrNoRefuge
+	Node     *NodeInfo     `json:"node,omitempty"`   // none: ErrNoRefuge
+	Shares   *nodeShares   `json:"shares,omitempty"` // none: unchanged
 }
 
 // ask asks a node and waits for its answer, or for ctx.
@@ -160,6 +164,13 @@ func (c *cluster) answer(ctx context.Context, kind askKind, q *question) (*reply
 			for _, l := range q.Skip {
 				s.skipTo(logOf(q.App, q.Peer, l.Log), l.To)
 			}
+		}
+	case askShares:
+		if c.b.topics == nil {
+			break
+		}
+		if own := c.ownShares(q.Version); own.Version != q.Version {
+			return &reply{Shares: &own}, nil
 		}
 	case askDrain, askUndrain:
 		n, err := c.b.drainHere(kind == askDrain)

@@ -21,6 +21,7 @@ const DefaultLease = 10 * time.Second
 //	compare.go      what no note told: the ends of the logs, every 5 s
 //	ask.go          questions from one node to another
 //	drain.go        sessions that are asked to go on at other nodes
+//	topics.go       {app}/topic/, with shares.go: one member of a shared subscription in the whole cluster
 type cluster struct {
 	b     *Broker
 	bus   Bus
@@ -40,8 +41,8 @@ type cluster struct {
 	openingLock sync.Mutex
 	opening     map[string]chan struct{} // by claim: sessions on their way
 
+	shares shares
 	resync chan struct{} // notes may have been lost
-	topics func(from NodeID, note []byte)
 }
 
 var errNotLeased = errors.New("this node's lease in the cluster ran out")
@@ -56,7 +57,7 @@ func newCluster(b *Broker, bus Bus, lease time.Duration, drainPerSecond int) *cl
 	c := &cluster{b: b, bus: bus, inner: b.store, lease: lease, base: time.Now(), resync: make(chan struct{}, 1), joined: make(chan struct{})}
 	c.opening = make(map[string]chan struct{})
 	c.nodes.known = make(map[NodeID]*knownNode)
-	c.learn.wake = make(chan struct{}, 1)
+	c.learn.wake, c.shares.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.drain.wake, c.drain.changed, c.drain.perSecond = make(chan struct{}, 1), make(chan struct{}, 1), drainPerSecond
 	c.asks.open = make(map[uint64]chan []byte)
 	c.asks.slots = make(chan struct{}, maxAnswering)
@@ -72,6 +73,7 @@ func (c *cluster) run(ctx context.Context) {
 	work.Go(func() { c.learnLoop(ctx) })
 	work.Go(func() { c.compareLoop(ctx) })
 	work.Go(func() { c.drainLoop(ctx) })
+	work.Go(func() { c.sharesLoop(ctx) })
 	for ctx.Err() == nil {
 		self := c.id()
 		c.runAs(ctx, self)
@@ -156,9 +158,9 @@ func (c *cluster) Receive(from NodeID, note []byte) {
 	case noteAnswer:
 		c.heardAnswer(&r)
 	case noteTopic:
-		if c.topics != nil {
-			c.topics(from, r.b)
-		}
+		c.heardTopic(&r)
+	case noteShares:
+		notify(c.shares.wake)
 	default:
 		c.b.log.Warn("a note of another node is of no known kind", "from", from)
 	}

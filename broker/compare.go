@@ -170,6 +170,9 @@ func (c *cluster) relearn(ctx context.Context) error {
 		sh.mu.Unlock()
 	}
 	c.learn.add(keys...)
+	if err := c.b.LoadRetained(ctx); err != nil {
+		return err
+	}
 	return c.endKicked(ctx)
 }
 

@@ -131,9 +131,3 @@ type WatchProof struct {
 	Nonce     string
 	Signature string
 }
-
-// TopicRouter carries ordinary MQTT under {app}/topic/ (spec 3). The broker decides who may; the router fans out.
-type TopicRouter interface {
-	// Publish hands p to all matching subscribers. It must not keep p.
-	Publish(from *Session, app AppID, p *Publish) error
-}

@@ -210,6 +210,8 @@ func appendField[T string | []byte](b []byte, s T) []byte {
 	return append(b, s...)
 }
 
+func appendUvarint(b []byte, n int) []byte { return binary.AppendUvarint(b, uint64(n)) } //nolint:gosec // a length
+
 // fieldReader reads length-prefixed fields; after the first fault it returns zero values and bad is set.
 type fieldReader struct {
 	b   []byte

@@ -60,11 +60,7 @@ func (s *Session) publish(p *Publish, t string, parsed topic) *Error {
 		return err
 	}
 	if parsed.kind == topicFree {
-		if err := s.b.topics.Publish(s, s.app.id, p); err != nil {
-			return AsError(err)
-		}
-		s.acknowledge(p, MessageID{})
-		return nil
+		return s.publishFree(p)
 	}
 	m := s.message(p, parsed)
 	if p.QoS == 0 || p.Transient {
@@ -80,6 +76,33 @@ func (s *Session) publish(p *Publish, t string, parsed topic) *Error {
 	s.stage(a, pendingAck{out: Out{Kind: OutAck, Tag: p.Tag, QoS: p.QoS}})
 	s.mu.Unlock()
 	return nil
+}
+
+// publishFree publishes under {app}/topic/. What is retained is durable before it is acknowledged; while the store is away a client of
+// MQTT 3.1.1 waits, and is closed after a while, unacknowledged (spec 10).
+func (s *Session) publishFree(p *Publish) *Error {
+	if p.Retain {
+		s.Submit()
+	}
+	since := s.b.now()
+	for {
+		err := AsError(s.b.publishTopic(s, s.app.id, p))
+		switch {
+		case err == nil:
+			s.acknowledge(p, MessageID{})
+			return nil
+		case err.Code != Internal || p.QoS == 0 || s.version >= 5:
+			return err
+		case s.b.now().Sub(since) > maxHeld:
+			s.link.Close(CloseStoreAway)
+			return nil
+		}
+		select {
+		case <-time.After(heldRetry):
+		case <-s.gone:
+			return nil
+		}
+	}
 }
 
 func (s *Session) acknowledge(p *Publish, id MessageID) {

@@ -190,6 +190,7 @@ const (
 	SpaceWhere      Space = 'w' // owner peer or group: the nodes it is on
 	SpaceAudit      Space = 'l' // owner "log", name an id turned over: who changed what over REST
 	SpaceTrail      Space = 't' // owner peer, name device NUL log NUL first number turned over, and time: what became of deliveries
+	SpaceRetained   Space = 'e' // owner topic: what is retained on it
 	SpaceServer     Space = 'z' // owner what it is for: things the server made once
 )
 

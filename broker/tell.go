@@ -17,7 +17,8 @@ const (
 	noteWhere     noteKind = 'w' // whereabouts that changed
 	noteAsk       noteKind = 'q'
 	noteAnswer    noteKind = 'a'
-	noteTopic     noteKind = 'f' // of {app}/topic/, for the topic router
+	noteTopic     noteKind = 'f' // a publish under {app}/topic/
+	noteShares    noteKind = 's' // shared subscriptions under {app}/topic/ changed
 )
 
 // tell wakes the other nodes that hold receivers of what was accepted here.

@@ -148,9 +148,7 @@ func (s *Session) fireWill() {
 	}
 	if parsed.kind == topicFree {
 		if b.topics != nil {
-			if err := b.topics.Publish(s, s.app.id, &p); err != nil {
-				b.log.Warn("will could not be published", "app", s.app.id, "peer", s.peer, "err", err)
-			}
+			go s.publishFreeWill(&p) // what is retained waits for the store
 		}
 		return
 	}
@@ -166,6 +164,12 @@ func (s *Session) fireWill() {
 			b.log.Error("will could not be stored", "app", s.app.id, "peer", s.peer, "err", err)
 		}
 	})
+}
+
+func (s *Session) publishFreeWill(p *Publish) {
+	if err := s.b.publishTopic(s, s.app.id, p); err != nil {
+		s.b.log.Warn("will could not be published", "app", s.app.id, "peer", s.peer, "err", err)
+	}
 }
 
 // publishLeftWills publishes the wills of connections that a crash cut: those of incarnations that are left.

@@ -54,7 +54,7 @@ func (f *fakeSession) Publish(p *broker.Publish) {
 	var err *broker.Error
 	switch topic := string(p.Topic); {
 	case strings.HasPrefix(topic, string(f.app)+"/topic/"):
-		err = broker.AsError(f.topics.publish(f, f.app, p))
+		err = broker.AsError(publishTopic(f.topics, f, f.app, p))
 	case strings.HasSuffix(topic, "/refused"):
 		err = broker.Errorf(broker.InvalidTarget, "not yours")
 	case topic == "panic" && f.panics:
@@ -67,6 +67,20 @@ func (f *fakeSession) Publish(p *broker.Publish) {
 	}
 	f.mu.Unlock()
 }
+
+// publishTopic publishes as the broker of one node does.
+func publishTopic(r *topicRouter, from session, app broker.AppID, p *broker.Publish) error {
+	if err := r.Check(app, p); err != nil {
+		return err
+	}
+	if p.Retain {
+		r.Retain(app, topicIDs.Next(), p)
+	}
+	r.publish(from, p, nil)
+	return nil
+}
+
+var topicIDs = broker.NewIDClock(1, broker.MessageID{}, time.Now)
 
 func (f *fakeSession) Submit() {
 	f.mu.Lock()

@@ -119,6 +119,7 @@ func New(b *broker.Broker, o Options) (*Server, error) {
 		}
 		return opened, present, nil
 	}
+	s.topics.sharesChanged = b.SharesChanged
 	b.SetTopics(s.topics)
 	return s, nil
 }

@@ -120,7 +120,7 @@ func (c *conn) unsubscribe(pk *packets.Packet) error {
 			a.codes[i] = packets.CodeNoSubscriptionExisted.Code
 		}
 	}
-	c.srv.topics.leaveParents(c.cl, a.filters)
+	c.srv.topics.unsubscribe(c.cl, a.filters)
 	return c.hand(a, pk)
 }
 

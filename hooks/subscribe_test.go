@@ -246,7 +246,7 @@ func TestRetainedExpires(t *testing.T) { // [MQTT-3.3.2-5]
 	p := &broker.Publish{Topic: []byte("demo/topic/a"), Payload: []byte("x"), Retain: true}
 	now := time.Now().UnixMilli()
 	p.Props.Expires = now + 1000
-	if err := ts.topics.publish(nil, "demo", p); err != nil {
+	if err := publishTopic(ts.topics, nil, "demo", p); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(ts.topics.retained.match("demo/topic/#", now)); n != 1 {
@@ -265,23 +265,23 @@ func TestRetainedIsBounded(t *testing.T) {
 	ts := startServer(t)
 	var last error
 	for i := range maxRetained + 1 {
-		last = ts.topics.publish(nil, "demo", &broker.Publish{Topic: fmt.Appendf(nil, "demo/topic/%d", i), Payload: []byte("x"), Retain: true})
+		last = publishTopic(ts.topics, nil, "demo", &broker.Publish{Topic: fmt.Appendf(nil, "demo/topic/%d", i), Payload: []byte("x"), Retain: true})
 	}
 	if broker.AsError(last) == nil || broker.AsError(last).Code != broker.LimitExceeded {
 		t.Errorf("%v", last)
 	}
-	if err := ts.topics.publish(nil, "other", &broker.Publish{Topic: []byte("other/topic/1"), Payload: []byte("x"), Retain: true}); err != nil {
+	if err := publishTopic(ts.topics, nil, "other", &broker.Publish{Topic: []byte("other/topic/1"), Payload: []byte("x"), Retain: true}); err != nil {
 		t.Errorf("another app: %v", err)
 	}
-	_ = ts.topics.publish(nil, "demo", &broker.Publish{Topic: []byte("demo/topic/1"), Retain: true})
-	if err := ts.topics.publish(nil, "demo", &broker.Publish{Topic: []byte("demo/topic/new"), Payload: []byte("x"), Retain: true}); err != nil {
+	_ = publishTopic(ts.topics, nil, "demo", &broker.Publish{Topic: []byte("demo/topic/1"), Retain: true})
+	if err := publishTopic(ts.topics, nil, "demo", &broker.Publish{Topic: []byte("demo/topic/new"), Payload: []byte("x"), Retain: true}); err != nil {
 		t.Errorf("after one was removed: %v", err)
 	}
 }
 
 func TestTopicDepthIsBounded(t *testing.T) {
 	ts := startServer(t)
-	err := ts.topics.publish(nil, "demo", &broker.Publish{Topic: []byte("demo/topic" + strings.Repeat("/", 65000)), Payload: []byte("x"), Retain: true})
+	err := publishTopic(ts.topics, nil, "demo", &broker.Publish{Topic: []byte("demo/topic" + strings.Repeat("/", 65000)), Payload: []byte("x"), Retain: true})
 	if err == nil {
 		t.Error("it was taken")
 	}
@@ -356,7 +356,7 @@ func TestAppsDoNotMeet(t *testing.T) {
 	ts := startServer(t)
 	c, _ := ts.open(t, 5, "alice")
 	c.subscribe(packets.Subscription{Filter: "demo/topic/#"})
-	if err := ts.topics.publish(nil, "other", &broker.Publish{Topic: []byte("other/topic/a"), Payload: []byte("x")}); err != nil {
+	if err := publishTopic(ts.topics, nil, "other", &broker.Publish{Topic: []byte("other/topic/a"), Payload: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	c.raw(0xC0, 0)

@@ -1,6 +1,8 @@
 package hooks
 
 import (
+	"bytes"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -22,58 +24,82 @@ type topicRouter struct {
 	index    *mqtt.TopicsIndex
 	retained retainedStore
 
-	mu    sync.RWMutex
-	conns map[string]subscriber // that have entered a filter, by the engine's client id
+	sharesChanged func() // called after a change of shares; nil: nobody asks
+
+	mu      sync.RWMutex
+	conns   map[string]subscriber // that have entered a filter, by the engine's client id
+	shares  map[string]int        // members of each shared subscription
+	version uint64                // of shares
 }
 
 // subscriber is a connection with a filter in the index.
 type subscriber struct {
 	session session
 	cl      *mqtt.Client
+	shares  map[string]struct{} // shared subscriptions that it is a member of
 }
 
 // parentMark is what a client id or share name is followed by in the second entry of a filter that ends in "/+/#".
 const parentMark = "\x00"
 
 func newTopicRouter(index *mqtt.TopicsIndex) *topicRouter {
-	return &topicRouter{index: index, retained: retainedStore{index: index, used: make(map[broker.AppID]*retainedUse)}, conns: make(map[string]subscriber)}
+	return &topicRouter{index: index, retained: newRetainedStore(index), conns: make(map[string]subscriber), shares: make(map[string]int)}
 }
 
-// Publish hands p to all matching subscribers, and to one of each shared subscription. It keeps nothing of p.
-func (r *topicRouter) Publish(from *broker.Session, app broker.AppID, p *broker.Publish) error {
+// Check implements broker.TopicRouter.
+func (r *topicRouter) Check(app broker.AppID, p *broker.Publish) error {
+	if bytes.Count(p.Topic, []byte{'/'}) >= maxLevels {
+		return broker.Errorf(broker.LimitExceeded, "a topic of over %d levels", maxLevels)
+	}
+	if p.Retain {
+		return r.retained.check(app, p)
+	}
+	return nil
+}
+
+// Retain implements broker.TopicRouter.
+func (r *topicRouter) Retain(app broker.AppID, id broker.MessageID, p *broker.Publish) {
+	r.retained.set(app, id, p)
+}
+
+// Retained implements broker.TopicRouter.
+func (r *topicRouter) Retained(app broker.AppID) map[string]broker.MessageID {
+	return r.retained.ids(app)
+}
+
+// Forget implements broker.TopicRouter.
+func (r *topicRouter) Forget(app broker.AppID, topic string, id broker.MessageID) {
+	r.retained.forget(app, topic, id)
+}
+
+// Publish implements broker.TopicRouter.
+func (r *topicRouter) Publish(from *broker.Session, app broker.AppID, p *broker.Publish, mine func(string) bool) {
 	var s session
 	if from != nil {
 		s = from
 	}
-	return r.publish(s, app, p)
+	r.publish(s, p, mine)
 }
 
-func (r *topicRouter) publish(from session, app broker.AppID, p *broker.Publish) error {
+func (r *topicRouter) publish(from session, p *broker.Publish, mine func(string) bool) {
 	topic := string(p.Topic)
-	if strings.Count(topic, "/") >= maxLevels {
-		return broker.Errorf(broker.LimitExceeded, "a topic of over %d levels", maxLevels)
-	}
-	payload := slices.Clone(p.Payload)
-	if p.Retain {
-		if err := r.retained.set(app, topic, payload, p); err != nil {
-			return err
-		}
-	}
 	subs := r.index.Subscribers(topic)
 	if len(subs.Subscriptions) == 0 && len(subs.Shared) == 0 {
-		return nil
+		return
 	}
 	props := p.Props
-	out := broker.Out{Kind: broker.OutPublish, Topic: topic, Payload: payload, Props: &props, QoS: p.QoS}
+	out := broker.Out{Kind: broker.OutPublish, Topic: topic, Payload: slices.Clone(p.Payload), Props: &props, QoS: p.QoS}
 	for id, sub := range subs.Subscriptions {
 		r.deliver(from, id, &sub, out, p.Retain)
 	}
-	for _, members := range subs.Shared {
+	for filter, members := range subs.Shared {
+		if mine != nil && !mine(entered(filter)) {
+			continue
+		}
 		if id, sub, ok := r.choose(members); ok {
 			r.deliver(from, id, &sub, out, p.Retain)
 		}
 	}
-	return nil
 }
 
 // deliver sends out to one subscriber: at the lower QoS [MQTT-3.8.4-8], with its identifiers [MQTT-3.3.4-3].
@@ -168,15 +194,74 @@ func (r *topicRouter) enter(c *conn, filters packets.Subscriptions) {
 	if len(filters) == 0 {
 		return
 	}
-	r.mu.Lock()
-	r.conns[c.cl.ID] = subscriber{c.session, c.cl}
-	r.mu.Unlock()
+	r.join(c, filters)
 	for _, sub := range filters {
 		if filter, ok := parentFilter(sub.Filter); ok {
 			sub.Filter = filter
 			r.index.Subscribe(c.cl.ID+parentMark, sub)
 		}
 	}
+}
+
+// join makes a connection known, and a member of the shared subscriptions among filters.
+func (r *topicRouter) join(c *conn, filters packets.Subscriptions) {
+	r.mu.Lock()
+	s, known := r.conns[c.cl.ID]
+	if !known {
+		s = subscriber{c.session, c.cl, make(map[string]struct{})}
+		r.conns[c.cl.ID] = s
+	}
+	before := r.version
+	for i := range filters {
+		filter := filters[i].Filter
+		if _, member := s.shares[filter]; !member && strings.HasPrefix(filter, "$share/") {
+			s.shares[filter] = struct{}{}
+			r.shares[filter]++
+			r.version++
+		}
+	}
+	changed := r.version != before
+	r.mu.Unlock()
+	r.tellShares(changed)
+}
+
+// part ends a connection's membership of shared subscriptions. r.mu is held.
+func (r *topicRouter) part(s *subscriber, filter string) (changed bool) {
+	if _, member := s.shares[filter]; !member {
+		return false
+	}
+	delete(s.shares, filter)
+	r.version++
+	if r.shares[filter]--; r.shares[filter] == 0 {
+		delete(r.shares, filter)
+	}
+	return true
+}
+
+func (r *topicRouter) tellShares(changed bool) {
+	if changed && r.sharesChanged != nil {
+		r.sharesChanged()
+	}
+}
+
+// Shares implements broker.TopicRouter.
+func (r *topicRouter) Shares() (version uint64, members map[string]int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.version, maps.Clone(r.shares)
+}
+
+// unsubscribe takes filters out but for what the engine takes out itself: the second entries, and memberships.
+func (r *topicRouter) unsubscribe(cl *mqtt.Client, filters packets.Subscriptions) {
+	r.leaveParents(cl, filters)
+	r.mu.Lock()
+	s := r.conns[cl.ID]
+	changed := false
+	for i := range filters {
+		changed = r.part(&s, filters[i].Filter) || changed
+	}
+	r.mu.Unlock()
+	r.tellShares(changed)
 }
 
 // leaveParents takes out the second entries of filters.
@@ -195,8 +280,14 @@ func (r *topicRouter) leave(cl *mqtt.Client) {
 		r.leaveParents(cl, packets.Subscriptions{{Filter: filter}})
 	}
 	r.mu.Lock()
+	s := r.conns[cl.ID]
+	changed := false
+	for filter := range s.shares {
+		changed = r.part(&s, filter) || changed
+	}
 	delete(r.conns, cl.ID)
 	r.mu.Unlock()
+	r.tellShares(changed)
 }
 
 // resume enters the filters that a resumed session brings along [MQTT-3.1.2-4].
@@ -236,6 +327,15 @@ func parentFilter(filter string) (string, bool) {
 		return "$share/" + group + parentMark + "/" + topic, true
 	}
 	return parent, true
+}
+
+// entered is the filter that a shared subscription was entered with: the inverse of parentFilter.
+func entered(filter string) string {
+	name, topics, _ := strings.Cut(filter, parentMark)
+	if len(name) == len(filter) {
+		return filter
+	}
+	return name + topics + "/#"
 }
 
 // sendRetained delivers the retained messages of a new subscription [MQTT-3.3.1-9].

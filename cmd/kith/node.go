@@ -69,6 +69,9 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	if err != nil {
 		return nil, fmt.Errorf("start mqtt: %w", err)
 	}
+	if err := n.broker.LoadRetained(ctx); err != nil {
+		return nil, err
+	}
 	certificate, mount := webTLS(n.mqtt.Certificates(), cfg.Listen.TLS.ClientCA != "", n.mqtt.WebSocketHandler())
 	n.secure = certificate != nil
 	e.sources["mqtt"], e.sources["edge"] = mqttMetrics{n.mqtt}, edgeMetrics{n.guard}
@@ -219,6 +222,9 @@ func (n *node) reloads(ctx context.Context, hangup <-chan os.Signal, load func()
 			n.log.Warn("setting is worth a second look", "key", w.Key, "why", w.Text)
 		}
 		n.broker.SetApps(next.Apps)
+		if err := n.broker.LoadRetained(ctx); err != nil {
+			n.log.Error("what is retained in added apps could not be read; it is missing until the next reload", "err", err)
+		}
 		n.web.SetOperators(next.API.Operators)
 		n.guard.SetLimits(next.Limits)
 		n.mqtt.ReloadCertificates()

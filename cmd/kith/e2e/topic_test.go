@@ -79,6 +79,24 @@ func TestSharedSubscriptionsChooseWhoIsThere(t *testing.T) {
 	})
 }
 
+func TestRetainedMessagesSurviveACrash(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, t.TempDir(), `{id: demo, master_key: `+masterKey+`, topics: ["#"]}`)
+	alice := open(t, s.in("demo"), "alice", opening{})
+	alice.publish("topic/kept", "first", publication{qos: 1, retain: true})
+	alice.publish("topic/kept", "last", publication{qos: 1, retain: true})
+	alice.publish("topic/cleared", "x", publication{qos: 1, retain: true})
+	alice.publish("topic/cleared", "", publication{qos: 1, retain: true})
+	s.kill()
+	bob := open(t, s.again(t).in("demo"), "bob", opening{})
+	bob.subscribe(1, "topic/#")
+	if got := bob.wants("topic/kept", "last"); !got.retain {
+		t.Error("not marked as retained")
+	}
+	bob.does("status", `{"peers":[]}`)
+	bob.nothing("topic/")
+}
+
 func TestAWillOnAnOpenTopic(t *testing.T) {
 	t.Parallel()
 	inBothVersions(t, func(t *testing.T, version int) {
