@@ -10,13 +10,13 @@ import (
 // Ban keeps a peer out (spec 13).
 type Ban struct {
 	Peer   broker.PeerID `json:"peer" doc:"The peer's id." example:"mallory"`
-	Until  int64         `json:"until,omitempty" doc:"When it ends, Unix milliseconds; absent: when it is lifted." example:"1416377128000"`
+	Until  int64         `json:"until,omitempty" doc:"When it ends, Unix milliseconds; absent: when it is lifted." example:"4102444800000"`
 	Reason string        `json:"reason" doc:"Why, for operators." example:"spam"`
 }
 
 // BanBody says how a peer is banned.
 type BanBody struct {
-	Until  int64  `json:"until,omitempty" minimum:"1" doc:"When it ends, Unix milliseconds; absent: when it is lifted." example:"1416377128000"`
+	Until  int64  `json:"until,omitempty" minimum:"1" doc:"When it ends, Unix milliseconds; absent: when it is lifted." example:"4102444800000"`
 	Reason string `json:"reason,omitempty" maxLength:"500" doc:"Why, for operators." example:"spam"`
 }
 
@@ -36,7 +36,7 @@ func (s *Server) registerBans() {
 	register(s, operation{
 		id: "list-bans", method: http.MethodGet, path: "/v1/apps/{app}/bans", tag: "bans", role: RoleViewer,
 		summary: "List bans", description: "The bans that hold now, in the order of peer ids.",
-		answer: Page[Ban]{Items: []Ban{{"mallory", 1416377128000, "spam"}}, Next: banList.cursor("mallory")},
+		answer: Page[Ban]{Items: []Ban{{"mallory", 4102444800000, "spam"}}, Next: banList.cursor("mallory")},
 	}, func(ctx context.Context, in *BansInput) (*Answer[Page[Ban]], error) {
 		after, err := banList.lastPeer(in.Cursor)
 		if err != nil {
@@ -56,8 +56,8 @@ func (s *Server) registerBans() {
 		id: "ban-peer", method: http.MethodPut, path: "/v1/apps/{app}/bans/{peer}", tag: "bans", role: RoleOperator,
 		summary: "Ban a peer", description: "Ends the peer's connections and refuses it from now on. Another ban replaces an earlier one.",
 		errors:  []broker.Code{broker.InvalidPeer},
-		request: BanBody{Until: 1416377128000, Reason: "spam"},
-		answer:  Ban{"mallory", 1416377128000, "spam"},
+		request: BanBody{Until: 4102444800000, Reason: "spam"},
+		answer:  Ban{"mallory", 4102444800000, "spam"},
 	}, func(ctx context.Context, in *BanInput) (*Answer[Ban], error) {
 		peer, err := in.peer()
 		if err != nil {
