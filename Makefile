@@ -38,6 +38,10 @@ fuzz: ## fuzz every fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
+.PHONY: vuln
+vuln: ## look for known vulnerabilities; says so where the database cannot be reached
+	.ci/vulnerabilities
+
 .PHONY: bench
 bench: ## run all Go benchmarks COUNT times (1), for benchstat, then kith bench on a server of its own
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
@@ -48,7 +52,7 @@ torture: ## torment running systems for some minutes and count what was promised
 	.ci/torture $(TORTURE)
 
 .PHONY: check
-check: ## all that CI checks: gofmt, go mod tidy, vet, lint, tests, torture
+check: ## all that CI checks: gofmt, go mod tidy, vet, lint, vulnerabilities, tests, torture, fuzzing for 10 s a target
 	.ci/run
 
 .PHONY: tools

@@ -143,3 +143,31 @@ func FuzzConnection(f *testing.F) {
 		ts.log.mu.Unlock()
 	})
 }
+
+// FuzzConnect checks our reading of CONNECT against the engine's: what we let pass, it can decode, and reads alike.
+func FuzzConnect(f *testing.F) {
+	for _, b := range seeds(f) {
+		if first, body, size, err := splitFrame(b); err == nil && size > 0 && first>>4 == packets.Connect {
+			f.Add(body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o := &opening{}
+		if err := o.check(body); err != nil {
+			if _, ok := err.(*fault); !ok { //nolint:errorlint // check returns nothing else
+				t.Fatalf("% x: %v", body, err)
+			}
+			return
+		}
+		pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect, Remaining: len(body)}}
+		if err := pk.ConnectDecode(bytes.Clone(body)); err != nil {
+			return // stricter than we are, and refused there
+		}
+		if pk.ProtocolVersion != o.version || pk.Connect.WillFlag != (o.will != nil) {
+			t.Fatalf("% x: version %d, the engine says %d", body, o.version, pk.ProtocolVersion)
+		}
+		if o.will != nil && (pk.Connect.WillTopic != string(o.will.Topic) || !bytes.Equal(pk.Connect.WillPayload, o.will.Payload) || pk.Connect.WillQos != o.will.QoS) {
+			t.Fatalf("% x: will %+v, the engine says %+v", body, o.will, pk.Connect)
+		}
+	})
+}
