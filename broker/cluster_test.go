@@ -83,12 +83,43 @@ func (w *world) join(name string) {
 type gate struct {
 	broker.Store
 	shut sync.RWMutex
+
+	mu   sync.Mutex
+	lazy []*broker.Batch // held back; nil: none is
 }
 
 func (g *gate) Commit(b *broker.Batch) {
 	g.shut.RLock()
 	defer g.shut.RUnlock()
-	g.Store.Commit(b)
+	if !g.holds(b) {
+		g.Store.Commit(b)
+	}
+}
+
+// holdLazy keeps back what nobody waits for, until the function it returns is called.
+func (g *gate) holdLazy() (release func()) {
+	g.mu.Lock()
+	g.lazy = []*broker.Batch{}
+	g.mu.Unlock()
+	return func() {
+		g.mu.Lock()
+		held := g.lazy
+		g.lazy = nil
+		g.mu.Unlock()
+		for _, b := range held {
+			g.Commit(b)
+		}
+	}
+}
+
+func (g *gate) holds(b *broker.Batch) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lazy == nil || !b.Lazy {
+		return false
+	}
+	g.lazy = append(g.lazy, b)
+	return true
 }
 
 func (g *gate) List(ctx context.Context, q broker.ListQuery) ([]broker.Record, error) {
@@ -163,6 +194,18 @@ func TestReceiptAndCopyCrossNodes(t *testing.T) {
 			t.Errorf("receipt %s", receipt.Payload)
 		}
 	}
+}
+
+// A device is known as soon as another node holds it, before its record is in the store.
+func TestCopyReachesADeviceThatHasJustOpenedAtAnotherNode(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[0].open("bob")
+	release := n[1].gate.holdLazy()
+	tablet := n[1].open("alice/tablet")
+	n[0].open("alice/phone", watching("bob")).sent("demo/peer/bob/alice", "hi")
+	release()
+	want(t, "bob", bob.messages(1), []string{"hi"})
+	want(t, "the other device", tablet.messages(1), []string{"hi"})
 }
 
 func TestPresenceCrossesNodes(t *testing.T) {

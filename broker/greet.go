@@ -6,9 +6,15 @@ import (
 	"strings"
 )
 
-// enter makes s its device's session; from here on it is offered what is accepted.
+// enter makes s its device's session; from here on it is offered what is accepted. The devices are those of its peer that are stored;
+// one that has just opened at another node may not be yet.
 func (b *Broker) enter(s *Session, devices []DeviceID) {
 	now := b.now().UnixMilli()
+	for _, h := range s.others {
+		if !slices.Contains(devices, h.device) {
+			devices = append(devices, h.device)
+		}
+	}
 	sh := b.shardOf(s.key())
 	sh.mu.Lock()
 	p := sh.get(s.key())

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -149,10 +148,13 @@ func (s *Server) Kill() {
 // Signal sends it a signal that does not end it, such as SIGSTOP.
 func (s *Server) Signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
 
-// Again starts a server that was killed, with what its folder holds.
+// Relaunch starts a server that was killed, with what its folder holds.
+func (s *Server) Relaunch() error { return s.start() }
+
+// Again is Relaunch for tests.
 func (s *Server) Again(t testing.TB) {
 	t.Helper()
-	if err := s.start(); err != nil {
+	if err := s.Relaunch(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -162,12 +164,4 @@ func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Kill()
 	s.Again(t)
-}
-
-// writeFile is for the files of servers that rewrite them.
-func writeFile(t testing.TB, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
