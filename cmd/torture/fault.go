@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -22,13 +21,29 @@ type scene struct {
 // fault is one way to torment. do makes it, lets it last, and heals it; it tells what it did to whom.
 type fault struct {
 	name    string
-	engines []world.Engine // that it is for; none: all
+	engines []world.Engine // that it is for; nil: all
 	do      func(ctx context.Context, s *scene) (string, error)
 }
 
 // faults are all there are.
 var faults = []fault{
-	{name: "node-kill", do: nodeKill},
+	{"node-kill", nil, nodeKill},
+	{"node-stop", nil, nodeStop},
+	{"node-pause", nil, nodePause},
+	{"clients-cut", nil, clientsCut},
+	{"clients-slow", nil, clientsSlow},
+	{"clients-swallow", nil, clientsSwallow},
+	{"disk-full", []world.Engine{world.Pebble}, diskFull},
+	{"disk-fails", []world.Engine{world.Pebble}, diskFails},
+	{"redis-kill", []world.Engine{world.Redis}, redisKill},
+	{"redis-stop", []world.Engine{world.Redis}, redisStop},
+	{"redis-cut", []world.Engine{world.Redis}, redisCut},
+	{"redis-slow", []world.Engine{world.Redis}, redisSlow},
+	{"redis-swallow", []world.Engine{world.Redis}, redisSwallow},
+	{"redis-failover", []world.Engine{world.Sentinel}, redisFailover},
+	{"deaf", nil, deaf},
+	{"mute", nil, mute},
+	{"storm", nil, storm},
 }
 
 func faultNames() (names []string) {
@@ -64,13 +79,4 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-}
-
-// nodeKill crashes a node and starts it again.
-func nodeKill(ctx context.Context, s *scene) (string, error) {
-	n, d := s.node(), s.lasts(100*time.Millisecond, 2*time.Second)
-	n.Kill()
-	defer n.Revive()
-	pause(ctx, d)
-	return fmt.Sprintf("SIGKILL of %s, started again after %v", n.Name, d.Round(time.Millisecond)), nil
 }

@@ -57,6 +57,10 @@ func (s *scene) tell(r *load.Report, done []event) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, line := range s.Trouble() {
+		out.Broken++
+		fmt.Println("  ", line)
+	}
 	for _, e := range r.Examples {
 		fmt.Println("  ", e)
 	}

@@ -16,13 +16,20 @@ import (
 )
 
 const (
-	masterKey = "master-key-of-the-torture" //nolint:gosec // of servers that live for minutes on the loopback
+	masterKey = "master-key-of-the-torture"
 	lease     = 2 * time.Second
 	calm      = 2 * time.Second // between two faults, at most
 )
 
-// apps have the same peers.
-var apps = []broker.AppID{"one", "two"}
+// apps have the same peers. The second keeps so little for an absent device that some of it falls out.
+var apps = []world.App{{ID: "one", Queue: 100_000}, {ID: "two", Queue: 50}}
+
+func appIDs() (ids []broker.AppID) {
+	for _, a := range apps {
+		ids = append(ids, a.ID)
+	}
+	return ids
+}
 
 // run torments a world of its own and tells what came of it.
 func run(ctx context.Context, o options) (err error) {
@@ -42,14 +49,14 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	fmt.Printf("seed %d: %s, %d nodes, %g messages/s, faults for %v\n", o.seed, o.engine, o.nodes, o.rate, o.time)
 	w, err := world.Start(ctx, world.Options{
-		Dir: dir, Kith: o.kith, Engine: o.engine, Nodes: o.nodes, Lease: lease, Apps: apps, Key: masterKey, Queue: 100_000,
+		Dir: dir, Kith: o.kith, Engine: o.engine, Nodes: o.nodes, Lease: lease, Apps: apps, Key: masterKey,
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Stop()) }()
 	l := load.New(load.Options{
-		Apps: apps, Key: masterKey, Peers: o.peers, Groups: o.peers / 6, Members: 8, Rate: o.rate, Size: 200, Seed: o.seed,
+		Apps: appIDs(), Key: masterKey, Peers: o.peers, Groups: o.peers / 6, Members: 8, Rate: o.rate, Size: 200, Seed: o.seed,
 		Clients: w.Clients, REST: w.Nodes[0].URL,
 	})
 	if err := l.Start(ctx); err != nil {
@@ -96,9 +103,13 @@ func (s *scene) torment(ctx context.Context) (done []event, err error) {
 	if len(list) == 0 {
 		return nil, fmt.Errorf("none of these faults is for --engine %s", s.o.engine)
 	}
-	began := time.Now()
+	began, departed := time.Now(), false
 	pause(ctx, s.lasts(0, calm))
 	for time.Since(began) < s.o.time && ctx.Err() == nil {
+		if !departed && time.Since(began) > s.o.time*3/4 {
+			departed = true
+			s.load.Depart()
+		}
 		f := list[s.r.IntN(len(list))]
 		at := time.Since(began)
 		what, err := f.do(ctx, s)

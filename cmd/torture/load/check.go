@@ -8,6 +8,7 @@ import (
 
 // Bounds of the wait for what is still on its way when everything stands again.
 const (
+	returnWithin   = 30 * time.Second
 	answersWithin  = time.Minute
 	deliveryWithin = 2 * time.Minute
 	quietFor       = 10 * time.Second // nothing came for so long: nothing will
@@ -45,6 +46,7 @@ func (r *Report) Broken() int {
 
 // Check waits for what is on its way and judges. The sending has stopped and everything stands again.
 func (l *Load) Check(ctx context.Context) (*Report, error) {
+	_ = until(ctx, returnWithin, "not all come back", func() bool { return l.allBack() })
 	// Whoever waits in vain shows in the counts below.
 	_ = until(ctx, answersWithin, "not all is answered", func() bool { return l.awaited() == 0 })
 	l.settle(ctx)
@@ -68,11 +70,23 @@ func (l *Load) Check(ctx context.Context) (*Report, error) {
 	return r, ctx.Err()
 }
 
-// awaited is how many messages have no answer.
+// allBack reports whether everybody is connected but those who departed.
+func (l *Load) allBack() bool {
+	for _, d := range l.Devices() {
+		if !d.departed.Load() && !d.connected() {
+			return false
+		}
+	}
+	return true
+}
+
+// awaited is how many messages of devices that are there have no answer.
 func (l *Load) awaited() (n int) {
 	for _, d := range l.Devices() {
 		d.mu.Lock()
-		n += len(d.flights)
+		if !d.away {
+			n += len(d.flights)
+		}
 		d.mu.Unlock()
 	}
 	return n

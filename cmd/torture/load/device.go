@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -25,6 +26,8 @@ type Device struct {
 	groups map[broker.GroupID]bool // that the peer is in
 	sends  []*Stream
 	turn   int // of sends
+
+	departed atomic.Bool // away for good
 
 	mu      sync.Mutex
 	conn    *conn // nil: not connected

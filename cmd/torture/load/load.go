@@ -150,9 +150,11 @@ func (l *Load) Start(ctx context.Context) error {
 		l.running.Go(func() { d.run(ctx) })
 		l.running.Go(func() { d.sendOn(ctx, time.Duration(float64(len(devices))/l.o.Rate*float64(time.Second))) })
 	}
-	return until(ctx, time.Minute, "not all clients can connect", func() bool {
+	err := until(ctx, time.Minute, "not all clients can connect", func() bool {
 		return !slices.ContainsFunc(devices, func(d *Device) bool { return !d.connected() })
 	})
+	l.running.Go(func() { l.churn(ctx) })
+	return err
 }
 
 // Send starts and stops the sending.

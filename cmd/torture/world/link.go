@@ -22,6 +22,7 @@ type Link struct {
 type network struct{ server *toxiproxy.ApiServer }
 
 func newNetwork() *network {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // it traces to the process's output
 	metrics := toxiproxy.NewMetricsContainer(prometheus.NewRegistry())
 	return &network{toxiproxy.NewServer(metrics, zerolog.Nop())}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -24,15 +23,15 @@ type Node struct {
 
 	kith   string
 	config string
+	disk   *disk // nil: none of its own
 	http   string
-	log    *os.File
+	log    journal
 
-	hold sync.Mutex // while held, the node is not started
-	mu   sync.Mutex
-	cmd  *exec.Cmd // nil: not running
-	// Ends is how often it ended that nobody wanted.
-	ends   int
-	killed bool
+	hold   sync.Mutex // while held, the node is not started
+	mu     sync.Mutex
+	cmd    *exec.Cmd // nil: not running
+	ends   int       // how often it ended that nobody wanted
+	killed bool      // it was told to
 }
 
 // run keeps the node up until ctx ends, and returns when the process has ended.
@@ -46,7 +45,7 @@ func (n *Node) run(ctx context.Context) {
 		}
 		n.killed = false
 		n.mu.Unlock()
-		_, _ = fmt.Fprintf(n.log, "-- %s ended: %v\n", n.Name, err) // a note for whoever reads the log
+		_, _ = fmt.Fprintf(&n.log, "-- %s ended: %v\n", n.Name, err) // a note for whoever reads the log
 		select {
 		case <-time.After(restartAfter):
 		case <-ctx.Done():
@@ -61,8 +60,8 @@ func (n *Node) once(ctx context.Context) error {
 		n.hold.Unlock()
 		return ctx.Err()
 	}
-	cmd := exec.CommandContext(ctx, n.kith, "serve", "--config", n.config)
-	cmd.Stdout, cmd.Stderr, cmd.Dir = n.log, n.log, filepath.Dir(n.config)
+	cmd := exec.CommandContext(ctx, n.kith, "serve", "--config", n.config) //nolint:gosec // the program to torment
+	cmd.Stdout, cmd.Stderr, cmd.Dir = &n.log, &n.log, filepath.Dir(n.config)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopTimeout
 	err := cmd.Start()

@@ -9,7 +9,10 @@ import (
 )
 
 // Token is that of the operator whom every node knows.
-const Token = "admin-token-of-the-torture" //nolint:gosec // of servers that live for minutes on the loopback
+const Token = "admin-token-of-the-torture"
+
+// connected is queue.connected: more than a run can send.
+const connected = 1_000_000
 
 // write writes a node's settings.
 func (w *World) write(n *Node, mqtt string) error {
@@ -17,18 +20,18 @@ func (w *World) write(n *Node, mqtt string) error {
 	if w.o.Engine != Pebble {
 		redis := map[string]any{"prefix": "torture"}
 		if w.o.Engine == Sentinel {
-			redis["addrs"], redis["master_name"], redis["wait_replicas"] = w.redis.sentinels, masterName, 1
+			redis["addrs"], redis["master_name"], redis["wait_replicas"] = w.redis.sentinels.Addrs, masterName, 1
 		} else {
 			redis["addrs"] = []string{n.Redis.Addr}
 		}
 		store["redis"] = redis
 	}
 	var apps []any
-	for _, id := range w.o.Apps {
+	for _, a := range w.o.Apps {
 		apps = append(apps, map[string]any{
-			"id": id, "master_key": w.o.Key, "signature": map[string]any{"required": true},
+			"id": a.ID, "master_key": w.o.Key, "signature": map[string]any{"required": true},
 			"rate": map[string]any{"messages_per_second": 0}, "requests": map[string]any{"per_second": 0},
-			"queue": map[string]any{"messages": w.o.Queue, "connected": max(w.o.Queue, 10_000)},
+			"queue": map[string]any{"messages": a.Queue, "connected": connected},
 		})
 	}
 	text, err := yaml.Marshal(map[string]any{

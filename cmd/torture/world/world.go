@@ -20,9 +20,14 @@ type Options struct {
 	Engine Engine
 	Nodes  int
 	Lease  time.Duration
-	Apps   []broker.AppID
+	Apps   []App
 	Key    string // the apps' master key
-	Queue  int    // queue.messages of the apps
+}
+
+// App is one of the tenants.
+type App struct {
+	ID    broker.AppID
+	Queue int // queue.messages
 }
 
 // readyWithin is how long a world may take to stand, and to stand again.
@@ -49,7 +54,7 @@ func Start(ctx context.Context, o Options) (_ *World, err error) {
 		}
 	}()
 	if o.Engine != Pebble {
-		if w.redis, err = startRedis(filepath.Join(o.Dir, "redis"), o.Engine == Sentinel); err != nil {
+		if w.redis, err = startRedis(o.Dir, o.Engine == Sentinel); err != nil {
 			return nil, err
 		}
 	}
@@ -80,14 +85,21 @@ func (w *World) newNode(name string) (n *Node, err error) {
 	if n.Clients, err = w.network.link(name, mqtt); err != nil {
 		return nil, err
 	}
-	if w.o.Engine == Redis {
-		if n.Redis, err = w.network.link("redis of "+name, w.redis.master().Addr); err != nil {
+	if w.o.Engine == Pebble {
+		if n.disk, err = newDisk(n.Data); err != nil {
 			return nil, err
 		}
 	}
-	if n.log, err = os.OpenFile(filepath.Join(w.o.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+	if w.o.Engine == Redis {
+		if n.Redis, err = w.network.link("redis of "+name, w.redis.servers[0].Addr); err != nil {
+			return nil, err
+		}
+	}
+	file, err := os.OpenFile(filepath.Join(w.o.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
 		return nil, err
 	}
+	n.log.file = file
 	return n, w.write(n, mqtt)
 }
 
@@ -133,7 +145,7 @@ func (w *World) Stop() error {
 		if n.Redis != nil {
 			n.Redis.Cut()
 		}
-		errs = append(errs, n.log.Close())
+		errs = append(errs, n.disk.remove(), n.log.file.Close())
 	}
 	if w.redis != nil {
 		w.redis.stop()

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package world
+
+func mount(string, int) error { return ErrNoDisk }
+
+func unmount(string) error { return ErrNoDisk }
+
+func failWrites(int) error { return ErrNoDisk }
