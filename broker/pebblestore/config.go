@@ -29,6 +29,9 @@ type Options struct {
 	// OnFatal is called once when the engine's state on disk can no longer be trusted and the process must end; it should
 	// not return. Nil panics.
 	OnFatal func(error)
+	// OnMended is called once when the store failed and its disk takes writes again: it is time to close and open it anew. It must not
+	// close the store itself. Nil does nothing.
+	OnMended func(failure error)
 
 	// CacheBytes bounds the memory for blocks read from disk; 0 is 64 MB.
 	CacheBytes int64
@@ -52,6 +55,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnFatal == nil {
 		o.OnFatal = func(err error) { panic(err) }
+	}
+	if o.OnMended == nil {
+		o.OnMended = func(error) {}
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 64 << 20

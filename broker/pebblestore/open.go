@@ -47,6 +47,7 @@ type Store struct {
 	closeErr error
 	finished chan struct{}
 	sweeping sweeping
+	mending  mending
 	backing  sync.Mutex // held by a backup
 
 	refusals sync.Mutex
@@ -70,6 +71,7 @@ func Open(cfg Config, opts Options) (*Store, error) {
 	s.visible.Store(clockOf(last))
 	s.heads = newHeads(s.opts.Heads)
 	s.sizes = map[sizeKey]int64{}
+	s.startMending()
 	go s.commit()
 	go s.finish()
 	s.sweeping.start(s)
@@ -177,8 +179,10 @@ func (s *Store) serverValue(key string) ([]byte, error) {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.sweeping.stop()
+		s.mending.stop()
 		s.queue.close()
 		<-s.finished
+		s.mending.done.Wait()
 		s.reading.Lock()
 		s.closed = true
 		s.reading.Unlock()
@@ -217,6 +221,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) fail(err error) {
 	if s.failed.CompareAndSwap(nil, &err) {
 		s.opts.Logger.Error("store failed, nothing is accepted until a restart", "error", err)
+		s.mending.done.Go(func() { s.awaitMended(err) })
 	}
 }
 

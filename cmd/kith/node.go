@@ -23,6 +23,7 @@ type node struct {
 	log       *slog.Logger
 	cfg       *configs.Config // in force; a reload replaces it
 	store     broker.Store
+	mended    <-chan error // of engine
 	broker    *broker.Broker
 	mqtt      *hooks.Server
 	web       *api.Server
@@ -56,7 +57,7 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	if err != nil {
 		return nil, err
 	}
-	n.store = e.store
+	n.store, n.mended = e.store, e.mended
 	n.broker, err = broker.New(broker.Options{
 		Store: n.store, Node: name, Bus: e.bus, Lease: cfg.Node.Lease, DrainPerSecond: cfg.Node.Drain.PerSecond, Late: e.late, Version: version(), Apps: cfg.Apps, Logger: log,
 	})
@@ -144,7 +145,7 @@ func (n *node) run(ctx context.Context, hangup <-chan os.Signal, reload func() (
 	defer fail(nil)
 	ctx, stop := context.WithCancelCause(ctx)
 	context.AfterFunc(failed, func() { stop(context.Cause(failed)) })
-	work := startStage(fail, n.broker.Run)
+	work := startStage(fail, n.broker.Run, n.awaitMended)
 	web := startStage(fail)
 	mqtt := startStage(fail, n.mqtt.Run)
 	for _, l := range n.listeners {
@@ -177,6 +178,16 @@ func (n *node) run(ctx context.Context, hangup <-chan os.Signal, reload func() (
 		return err
 	case <-time.After(stopTimeout):
 		return fmt.Errorf("not stopped within %v; what was acknowledged is safe", stopTimeout)
+	}
+}
+
+// awaitMended ends the node once its store, which failed, can be opened anew: whoever keeps it running starts it again.
+func (n *node) awaitMended(ctx context.Context) error {
+	select {
+	case failure := <-n.mended:
+		return fmt.Errorf("the store's disk takes writes again, start this anew; it had failed: %w", failure)
+	case <-ctx.Done():
+		return nil
 	}
 }
 

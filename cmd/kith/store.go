@@ -24,6 +24,7 @@ type engine struct {
 	late    time.Duration
 	sources map[string]api.MetricSource
 	backup  func(context.Context, io.Writer) error // nil: Redis is backed up by its own means
+	mended  chan error                             // gets why the store failed when it can be opened anew; nil: it comes back by itself
 }
 
 // openEngine opens the store that the settings choose. fatal ends the process when its files can no longer be trusted.
@@ -36,9 +37,10 @@ func openEngine(cfg *configs.StoreConfig, log *slog.Logger, fatal func(error)) (
 		bus := redisbus.New(store.Client(), cfg.Redis.Prefix, redisbus.Options{Logger: log})
 		return &engine{store: store, bus: bus, late: redisLate, sources: map[string]api.MetricSource{"store": redisMetrics{store}, "bus": busMetrics{bus}}}, nil
 	}
-	store, err := pebblestore.Open(cfg.Pebble, pebblestore.Options{Logger: log, OnFatal: fatal})
+	mended := make(chan error, 1)
+	store, err := pebblestore.Open(cfg.Pebble, pebblestore.Options{Logger: log, OnFatal: fatal, OnMended: func(failure error) { mended <- failure }})
 	if err != nil {
 		return nil, err
 	}
-	return &engine{store: store, sources: map[string]api.MetricSource{"store": pebbleMetrics{store}}, backup: store.Backup}, nil
+	return &engine{store: store, mended: mended, sources: map[string]api.MetricSource{"store": pebbleMetrics{store}}, backup: store.Backup}, nil
 }

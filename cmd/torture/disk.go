@@ -20,23 +20,15 @@ func diskFull(ctx context.Context, s *scene) (string, error) {
 	return fmt.Sprintf("the disk of %s was full for %v", n.Name, rounded(d)), free()
 }
 
-// diskFails lets every write fail. A node whose disk fails ends, and starts again.
+// diskFails lets every write of a node fail for a while.
 func diskFails(ctx context.Context, s *scene) (string, error) {
-	n := s.node()
-	before, pid := n.Ends(), n.PID()
-	if err := n.FailWrites(); err != nil {
+	n, d := s.node(), s.lasts(time.Second, 4*time.Second)
+	if err := n.FailWrites(true); err != nil {
 		return skipped(err)
 	}
-	for began := time.Now(); n.Ends() == before && pid != 0; pause(ctx, 20*time.Millisecond) {
-		if ctx.Err() != nil || time.Since(began) > failWithin {
-			return "", fmt.Errorf("%s goes on for %v without writing", n.Name, failWithin)
-		}
-	}
-	return "writes of " + n.Name + " failed until it ended", nil
+	pause(ctx, d)
+	return fmt.Sprintf("writes of %s failed for %v", n.Name, rounded(d)), n.FailWrites(false)
 }
-
-// failWithin is how long a node may run that cannot write: it learns of it with the next message.
-const failWithin = 20 * time.Second
 
 // skipped tells that a fault cannot be made on this machine.
 func skipped(err error) (string, error) {

@@ -22,6 +22,7 @@ type options struct {
 	rate   float64
 	peers  int
 	storm  int
+	queue  int
 	kith   string
 	race   bool
 	out    string
@@ -38,6 +39,7 @@ func parse(args []string) (o options, err error) {
 	f.Float64Var(&o.rate, "rate", 300, "`messages` a second")
 	f.IntVar(&o.peers, "peers", 24, "`peers` of each of the two apps")
 	f.IntVar(&o.storm, "storm", 500, "`clients` that reconnect at once in a storm")
+	f.IntVar(&o.queue, "queue", ample, "`messages` that the second app keeps for an absent device; what falls out must be in missed")
 	f.StringVar(&o.kith, "kith", "", "the `program` to torment (default: built from this module)")
 	f.BoolVar(&o.race, "race", false, "build it with the race detector")
 	f.StringVar(&o.out, "out", "", "a `file` for the JSON")
@@ -61,6 +63,8 @@ func (o *options) check() error {
 		return fmt.Errorf("--nodes %d: several nodes need --engine redis or sentinel", o.nodes)
 	case o.rate <= 0 || o.rate > 10_000 || o.peers < 8 || o.peers > 1000:
 		return fmt.Errorf("--rate is at most 10000, --peers 8–1000")
+	case o.queue < 1 || o.queue > ample:
+		return fmt.Errorf("--queue %d: 1–%d", o.queue, ample)
 	case o.storm < 1 || o.storm > 20_000:
 		return fmt.Errorf("--storm %d: 1–20000", o.storm)
 	case o.time <= 0:

@@ -21,15 +21,14 @@ const (
 	calm      = 2 * time.Second // between two faults, at most
 )
 
-// apps have the same peers. The second keeps so little for an absent device that some of it falls out.
-var apps = []world.App{{ID: "one", Queue: 100_000}, {ID: "two", Queue: 50}}
+// The apps have the same peers, so that what crosses from one to the other shows.
+const (
+	appOne broker.AppID = "one"
+	appTwo broker.AppID = "two"
+)
 
-func appIDs() (ids []broker.AppID) {
-	for _, a := range apps {
-		ids = append(ids, a.ID)
-	}
-	return ids
-}
+// ample is queue.messages of the first app: nothing falls out.
+const ample = 100_000
 
 // run torments a world of its own and tells what came of it.
 func run(ctx context.Context, o options) (err error) {
@@ -49,14 +48,15 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	fmt.Printf("seed %d: %s, %d nodes, %g messages/s, faults for %v\n", o.seed, o.engine, o.nodes, o.rate, o.time)
 	w, err := world.Start(ctx, world.Options{
-		Dir: dir, Kith: o.kith, Engine: o.engine, Nodes: o.nodes, Lease: lease, Apps: apps, Key: masterKey,
+		Dir: dir, Kith: o.kith, Engine: o.engine, Nodes: o.nodes, Lease: lease, Key: masterKey,
+		Apps: []world.App{{ID: appOne, Queue: ample}, {ID: appTwo, Queue: o.queue}},
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Stop()) }()
 	l := load.New(load.Options{
-		Apps: appIDs(), Key: masterKey, Peers: o.peers, Groups: o.peers / 6, Members: 8, Rate: o.rate, Size: 200, Seed: o.seed,
+		Apps: []broker.AppID{appOne, appTwo}, Key: masterKey, Peers: o.peers, Groups: o.peers / 6, Members: 8, Rate: o.rate, Size: 200, Seed: o.seed,
 		Clients: w.Clients, REST: w.Nodes[0].URL,
 	})
 	if err := l.Start(ctx); err != nil {

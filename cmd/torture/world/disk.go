@@ -62,11 +62,11 @@ func (n *Node) FillDisk() (free func() error, err error) {
 	return func() error { return errors.Join(f.Close(), os.Remove(f.Name())) }, nil
 }
 
-// FailWrites lets every write of the node's process to a file fail from now on. The process is expected to end.
-func (n *Node) FailWrites() error {
+// FailWrites lets every write of the node's process to a file fail, or succeed again.
+func (n *Node) FailWrites(on bool) error {
 	pid := n.PID()
 	if pid == 0 {
 		return nil
 	}
-	return failWrites(pid)
+	return failWrites(pid, on)
 }

@@ -13,9 +13,13 @@ func mount(path string, bytes int) error {
 
 func unmount(path string) error { return unix.Unmount(path, 0) }
 
-// failWrites takes the process's right to write to files; the Go runtime ignores the signal that comes with it.
-func failWrites(pid int) error {
-	err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &unix.Rlimit{}, nil)
+// failWrites takes the process's right to write to files, and gives it back. The Go runtime ignores the signal that comes with it.
+func failWrites(pid int, on bool) error {
+	limit := unix.Rlimit{Max: unix.RLIM_INFINITY}
+	if !on {
+		limit.Cur = unix.RLIM_INFINITY
+	}
+	err := unix.Prlimit(pid, unix.RLIMIT_FSIZE, &limit, nil)
 	if errors.Is(err, unix.ESRCH) {
 		return nil // it just ended
 	}

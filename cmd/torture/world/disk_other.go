@@ -6,4 +6,4 @@ func mount(string, int) error { return ErrNoDisk }
 
 func unmount(string) error { return ErrNoDisk }
 
-func failWrites(int) error { return ErrNoDisk }
+func failWrites(int, bool) error { return ErrNoDisk }
