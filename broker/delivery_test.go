@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -271,4 +272,28 @@ func TestQueueSurvivesARestart(t *testing.T) {
 	w.start()
 	bob := w.open("bob")
 	want(t, "messages", bob.messages(20), numbered(1, 20))
+}
+
+// A device's queue does not tell of what the device sent itself, to a peer or to a group.
+func TestQueueOfADeviceHoldsNothingItSent(t *testing.T) {
+	w := newWorld(t)
+	w.open("alice/tablet").leave(broker.EndDisconnect)
+	bob := w.open("bob", watching("alice"))
+	phone := w.openSilent("alice/phone", watching("bob"))
+	bob.sent("demo/peer/alice/bob", "one")
+	phone.sent("demo/peer/bob/alice", "mine")
+	phone.leave(broker.EndDisconnect)
+	for device, want := range map[broker.DeviceID][]string{"phone": {"one"}, "tablet": {"one", "mine"}, "": {"one", "mine"}} {
+		items, err := w.b.Queue(t.Context(), "demo", "alice", device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var texts []string
+		for _, i := range items {
+			texts = append(texts, *i.Message)
+		}
+		if !slices.Equal(texts, want) {
+			t.Errorf("for %q waits %q, not %q", device, texts, want)
+		}
+	}
 }

@@ -23,23 +23,34 @@ func (b *Broker) Queue(ctx context.Context, app AppID, peer PeerID, device Devic
 			devices = devices[1:]
 		}
 	}
-	var most []MessageID
+	var most []*Message
 	for _, d := range devices {
-		ids, err := b.waitingIDs(ctx, app, peer, d)
+		messages, err := b.waitingMessages(ctx, app, peer, d)
 		if err != nil {
 			return nil, err
 		}
-		if len(ids) > len(most) {
-			most = ids
+		if len(messages) > len(most) {
+			most = messages
 		}
 	}
-	messages, err := b.store.Messages(ctx, app, most)
+	return b.historyItems(ctx, app, most)
+}
+
+// waitingMessages returns what waits for a device, oldest first: what it sent itself lies in its logs, too, and waits for others.
+func (b *Broker) waitingMessages(ctx context.Context, app AppID, peer PeerID, device DeviceID) ([]*Message, error) {
+	ids, err := b.waitingIDs(ctx, app, peer, device)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := b.store.Messages(ctx, app, ids)
 	if err != nil {
 		return nil, err
 	}
 	now := b.now().UnixMilli()
-	messages = slices.DeleteFunc(messages, func(m *Message) bool { return m == nil || m.Kind != KindMessage || m.Expired(now) })
-	return b.historyItems(ctx, app, messages)
+	of := &Session{peer: peer, device: device}
+	return slices.DeleteFunc(messages, func(m *Message) bool {
+		return m == nil || m.Kind != KindMessage || m.Expired(now) || of.sent(m) && of.keepsFrom(m)
+	}), nil
 }
 
 // waitingIDs returns what waits for a device, oldest first, as an open of it now would find. For a connected device it is what it has
