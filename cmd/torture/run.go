@@ -48,7 +48,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	fmt.Printf("seed %d: %s, %d nodes, %g messages/s, faults for %v\n", o.seed, o.engine, o.nodes, o.rate, o.time)
 	w, err := world.Start(ctx, world.Options{
-		Dir: dir, Kith: o.kith, Engine: o.engine, Nodes: o.nodes, Lease: lease, Key: masterKey,
+		Dir: dir, Kith: o.kith, Engine: o.engine, Nodes: o.nodes, Lease: lease, Key: masterKey, Disks: true,
 		Apps: []world.App{{ID: appOne, Queue: ample}, {ID: appTwo, Queue: o.queue}},
 	})
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 
 // Link is one way of the network, from a port of its own to a process.
 type Link struct {
-	Addr string // host:port that connects to the process
+	Addr   string // host:port that leads to the process
+	Direct string // the process's own, past the link
 
 	proxy *toxiproxy.Proxy
 }
@@ -29,7 +30,7 @@ func newNetwork() *network {
 
 // link leads to a process's host:port.
 func (n *network) link(name, to string) (*Link, error) {
-	l := &Link{proxy: toxiproxy.NewProxy(n.server, name, "127.0.0.1:0", to)}
+	l := &Link{Direct: to, proxy: toxiproxy.NewProxy(n.server, name, "127.0.0.1:0", to)}
 	if err := l.proxy.Start(); err != nil {
 		return nil, fmt.Errorf("proxy to %s: %w", name, err)
 	}

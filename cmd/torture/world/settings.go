@@ -31,7 +31,8 @@ func (w *World) write(n *Node, mqtt string) error {
 		apps = append(apps, map[string]any{
 			"id": a.ID, "master_key": w.o.Key, "signature": map[string]any{"required": true},
 			"rate": map[string]any{"messages_per_second": 0}, "requests": map[string]any{"per_second": 0},
-			"queue": map[string]any{"messages": a.Queue, "connected": connected},
+			"history": map[string]any{"age": a.History.String()},
+			"queue":   map[string]any{"messages": a.Queue, "connected": connected},
 		})
 	}
 	text, err := yaml.Marshal(map[string]any{

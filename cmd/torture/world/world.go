@@ -22,12 +22,14 @@ type Options struct {
 	Lease  time.Duration
 	Apps   []App
 	Key    string // the apps' master key
+	Disks  bool   // each node of the embedded store gets a small disk of its own where this may be done
 }
 
 // App is one of the tenants.
 type App struct {
-	ID    broker.AppID
-	Queue int // queue.messages
+	ID      broker.AppID
+	Queue   int           // queue.messages
+	History time.Duration // history.age
 }
 
 // readyWithin is how long a world may take to stand, and to stand again.
@@ -85,7 +87,7 @@ func (w *World) newNode(name string) (n *Node, err error) {
 	if n.Clients, err = w.network.link(name, mqtt); err != nil {
 		return nil, err
 	}
-	if w.o.Engine == Pebble {
+	if w.o.Engine == Pebble && w.o.Disks {
 		if n.disk, err = newDisk(n.Data); err != nil {
 			return nil, err
 		}
