@@ -51,6 +51,10 @@ bench: ## run all Go benchmarks COUNT times (1), for benchstat, then kith bench 
 torture: ## torment running systems for some minutes and count what was promised; TORTURE="--engine pebble --time 1h" for a run of your own
 	.ci/torture $(TORTURE)
 
+.PHONY: soak
+soak: ## half an hour at half of capacity (TIME=30m): is everything flat? the graph goes to docs/soak.svg
+	go run ./cmd/soak --time $(or $(TIME),30m) --csv docs/soak.csv --svg docs/soak.svg
+
 .PHONY: check
 check: ## all that CI checks: gofmt, go mod tidy, vet, lint, vulnerabilities, tests, torture, fuzzing for 10 s a target
 	.ci/run
