@@ -43,6 +43,8 @@ var (
 	trimText string
 	//go:embed lua/trimpast.lua
 	trimPastText string
+	//go:embed lua/mark.lua
+	markText string
 )
 
 var (
@@ -60,10 +62,11 @@ var (
 
 	trimScript     = newScript(logText + trimText)
 	trimPastScript = newScript(trimPastText)
+	markScript     = newScript(markText)
 )
 
 var scripts = []script{appendScript, referScript, insertScript, readScript, claimScript, settleScript, writeScript, emptyScript, removeScript, sweepScript, pastScript,
-	trimScript, trimPastScript}
+	trimScript, trimPastScript, markScript}
 
 func newScript(text string) script {
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // how Redis names scripts

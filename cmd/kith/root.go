@@ -31,7 +31,7 @@ Exit codes: 0 done; 1 it did not work; 2 wrong arguments or settings.`,
 	addGroup(root, "Clients:", newSend(p), newTail(p), newChat(p), newSign(p), newBench(p))
 	addGroup(root, "What is there, and what was done:",
 		newPeers(p), newGroups(p), newHistory(p), newTrace(p), newKick(p), newBan(p), newErase(p), newAudit(p), newStats(p))
-	addGroup(root, "Moving:", newExport(p), newImport(p), newPull(p))
+	addGroup(root, "Moving:", newExport(p), newImport(p), newPull(p), newMigrate(p))
 	root.AddCommand(newVersion(p))
 	for _, c := range root.Commands() {
 		p.begins(c)
