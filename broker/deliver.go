@@ -136,8 +136,8 @@ func (s *Session) offerTransient(m *Message) bool {
 }
 
 // Deliver queues a message of {app}/topic/: an OutPublish without Tag, its QoS the lower of publish and subscription. A reader
-// too slow for it misses it.
-func (s *Session) Deliver(o Out) {
+// too slow for it misses it, as one that has ended; taken is false then.
+func (s *Session) Deliver(o Out) (taken bool) {
 	s.mu.Lock()
 	full := s.ended || s.mode == receiveNone || s.out.volatile.len() >= maxTransient
 	if !full {
@@ -147,4 +147,5 @@ func (s *Session) Deliver(o Out) {
 	if !full {
 		s.link.Wake()
 	}
+	return !full
 }

@@ -20,8 +20,9 @@ type deviceRecord struct {
 	Watch     []PeerID  `json:"watch,omitempty"`  // watched at open or by request
 	Address   string    `json:"address,omitempty"`
 	Protocol  string    `json:"protocol,omitempty"`
-	Will      bool      `json:"will,omitempty"` // its session has a will, or had one that may be held back still
-	MQTT      *mqttPart `json:"mqtt,omitempty"` // nil: no MQTT session to resume
+	Opened    int64     `json:"opened,omitempty"` // Unix milliseconds of its connect: tells the sessions of a device apart
+	Will      bool      `json:"will,omitempty"`   // its session has a will, or had one that may be held back still
+	MQTT      *mqttPart `json:"mqtt,omitempty"`   // nil: no MQTT session to resume
 	// Unacked are deliveries sent and not acknowledged, whether or not the MQTT session goes on.
 	Unacked []unackedEntry `json:"unacked,omitempty"`
 }

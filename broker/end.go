@@ -41,6 +41,9 @@ func (s *Session) End(how EndReason, expiry *time.Duration) {
 	default:
 		s.publishWill()
 	}
+	s.mu.Lock()
+	s.kept = s.persisted && (s.version < 5 || s.expiry > 0)
+	s.mu.Unlock()
 	b.storeEnded(s)
 	if b.cluster != nil {
 		b.cluster.unclaimLater(s.key(), held{s.device, b.cluster.id(), s.claim}, hold)
@@ -123,7 +126,7 @@ func (s *Session) snapshot() *deviceRecord {
 	requested := s.watchedByRequest()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Will: s.will != nil, Absent: FirstIDAt(now.UnixMilli() + 1), Had: s.had}
+	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Opened: s.since, Will: s.will != nil, Absent: FirstIDAt(now.UnixMilli() + 1), Had: s.had}
 	if s.mode == receiveNone {
 		rec.Absent = s.absent // nothing became due to it
 	}

@@ -107,7 +107,7 @@ func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Ou
 // storeOpened notes in the store, without waiting, that the device is connected here.
 func (b *Broker) storeOpened(s *Session) {
 	rec := deviceRecord{
-		Connected: b.self(), Since: s.since, Address: s.remote, Protocol: s.protocol(), Will: s.will != nil,
+		Connected: b.self(), Since: s.since, Address: s.remote, Protocol: s.protocol(), Opened: s.since, Will: s.will != nil,
 		Watch: s.watchedByRequest(), Had: FirstIDAt(s.since),
 	}
 	if s.mode == receiveNone {

@@ -194,6 +194,10 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	}
 	if present {
 		s.restore(st.record)
+		s.resumed = st.record.Opened
+		if taken {
+			s.TakeTopics(old.LeftTopics())
+		}
 	}
 	resumed := resumable && !r.CleanStart && !st.record.Closed
 	b.enter(s, st.devices)

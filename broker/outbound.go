@@ -94,6 +94,7 @@ type flight struct {
 	log      *logState
 	at       Position
 	receipt  *Message // its sender wants to know
+	topic    *Out     // of {app}/topic/, where the MQTT session outlives the connection
 }
 
 // offer hands a new entry of a log to the session, in the order of the log's numbers. It reports whether the link should be woken.

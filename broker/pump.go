@@ -249,7 +249,12 @@ func (s *Session) nextVolatile(out []Out) []Out {
 				return out
 			}
 			next.Tag = o.tag()
-			o.fly(flight{tag: next.Tag, qos: next.QoS, presence: true})
+			f := flight{tag: next.Tag, qos: next.QoS, presence: true}
+			if s.persisted && next.Kind == OutPublish {
+				kept := next
+				f.topic = &kept
+			}
+			o.fly(f)
 		}
 		out = append(out, next)
 		o.volatile.drop(1)
@@ -271,6 +276,14 @@ func (s *Session) nextResend(out []Out) []Out {
 		}
 		if f.qos > 0 && !o.windowOpen() {
 			return out // [MQTT-3.3.4-9]: the Receive Maximum is that of this connection
+		}
+		if f.topic != nil {
+			next := *f.topic
+			next.Tag, next.Dup = f.tag, true
+			o.fly(f)
+			out = append(out, next)
+			o.resend.drop(1)
+			continue
 		}
 		l := f.log
 		s.mu.Unlock()

@@ -27,8 +27,9 @@ type Session struct {
 	persisted  bool // its MQTT session outlives the connection: subscriptions and packet identifiers are kept
 	since      int64
 	maxPacket  uint32
-	clean      bool // opened with Clean Start: the MQTT session before it is over
-	heir       bool // the session before it may have left a will that is held back
+	resumed    int64 // when the session opened whose MQTT session it goes on with, Unix milliseconds; 0: none
+	clean      bool  // opened with Clean Start: the MQTT session before it is over
+	heir       bool  // the session before it may have left a will that is held back
 	will       *Publish
 	willDelay  time.Duration
 	willExpiry time.Duration
@@ -40,6 +41,7 @@ type Session struct {
 	mu       sync.Mutex
 	ended    bool
 	how      EndReason     // with ended
+	kept     bool          // with ended: its MQTT session may be resumed
 	over     bool          // taken over with Clean Start: its MQTT session is over too
 	expiry   time.Duration // of Kith's session after a lost connection
 	watch    map[PeerID]*watched

@@ -28,7 +28,7 @@ var standards = []struct {
 // tested are the packages whose tests carry tags.
 var tested = []string{"../hooks", "../broker", "../cmd/kith/e2e"}
 
-// statement is one line of a list: number|text, number|text|note, number|client|text, number|restricted|text|why or number|missing|text|why.
+// statement is one line of a list: number|text, number|text|note, number|client|text or number|restricted|text|why.
 type statement struct {
 	number, kind, text, note string
 }
@@ -38,7 +38,7 @@ func statements(t *testing.T, path string) (all []statement) {
 	for line := range strings.Lines(read(t, path)) {
 		f := strings.Split(strings.TrimSpace(line), "|")
 		s := statement{number: f[0]}
-		if f = f[1:]; f[0] == "client" || f[0] == "restricted" || f[0] == "missing" {
+		if f = f[1:]; f[0] == "client" || f[0] == "restricted" {
 			s.kind, f = f[0], f[1:]
 		}
 		s.text = f[0]
@@ -126,8 +126,6 @@ func TestConformancePageIsWhatTheTestsSay(t *testing.T) {
 				result = "the client's duty"
 			case s.kind == "restricted":
 				result = "by design: " + s.note
-			case s.kind == "missing":
-				result = "not supported: " + s.note
 			case s.note != "":
 				result = "supported; " + s.note
 			}

@@ -240,7 +240,11 @@ func (c *conn) finish(e end) {
 	c.mu.Unlock()
 	c.stopOutput()
 	if c.session != nil {
+		ended := c.srv.topics.leaving(c)
 		c.session.End(e.how, e.expiry)
+		if ended() {
+			c.cl = nil // it stands in the index until its client is back
+		}
 	}
 	c.dropClient()
 	c.out.turn.Lock() // the flusher's write ends by the deadline

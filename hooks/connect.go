@@ -71,6 +71,7 @@ func (c *conn) connect() bool {
 	}
 	c.dropClient() // it holds the whole CONNECT
 	c.srv.topics.resume(c)
+	c.srv.topics.welcome(c)
 	return true
 }
 

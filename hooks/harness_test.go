@@ -167,7 +167,10 @@ func (f *fakeSession) Unsubscribe(filters []string) []bool {
 	return existed
 }
 
-func (f *fakeSession) Deliver(o broker.Out) { f.send(o) }
+func (f *fakeSession) Deliver(o broker.Out) bool {
+	f.send(o)
+	return true
+}
 
 func (f *fakeSession) End(how broker.EndReason, expiry *time.Duration) {
 	f.ended <- ending{how, expiry}

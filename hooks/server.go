@@ -66,7 +66,7 @@ type session interface {
 	Written()
 	Subscribe(ctx context.Context, subs []broker.Subscription, proof *broker.WatchProof) ([]*broker.Error, []bool)
 	Unsubscribe(filters []string) []bool
-	Deliver(o broker.Out)
+	Deliver(o broker.Out) (taken bool)
 	End(how broker.EndReason, expiry *time.Duration)
 }
 
@@ -255,6 +255,7 @@ func (s *Server) housekeep(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			s.topics.retained.sweep(now.UnixMilli())
+			s.topics.sweepAbsent(now)
 			s.sweepWebSockets(now)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -30,20 +31,24 @@ type topicRouter struct {
 	conns   map[string]subscriber // that have entered a filter, by the engine's client id
 	shares  map[string]int        // members of each shared subscription
 	version uint64                // of shares
+	absent  map[string]*absent    // by absentKey
+
+	absentBytes atomic.Int64
 }
 
 // subscriber is a connection with a filter in the index.
 type subscriber struct {
-	session session
+	session session // nil for one that is absent
 	cl      *mqtt.Client
 	shares  map[string]struct{} // shared subscriptions that it is a member of
+	absent  *absent
 }
 
 // parentMark is what a client id or share name is followed by in the second entry of a filter that ends in "/+/#".
 const parentMark = "\x00"
 
 func newTopicRouter(index *mqtt.TopicsIndex) *topicRouter {
-	return &topicRouter{index: index, retained: newRetainedStore(index), conns: make(map[string]subscriber), shares: make(map[string]int)}
+	return &topicRouter{index: index, retained: newRetainedStore(index), conns: make(map[string]subscriber), shares: make(map[string]int), absent: make(map[string]*absent)}
 }
 
 // Check implements broker.TopicRouter.
@@ -119,7 +124,14 @@ func (r *topicRouter) deliver(from session, id string, sub *packets.Subscription
 		}
 	}
 	out.SubIDs = identifiers(sub)
-	to.session.Deliver(out)
+	if to.absent == nil && !to.session.Deliver(out) {
+		r.mu.RLock()
+		to = r.conns[strings.TrimSuffix(id, parentMark)] // it may have ended meanwhile
+		r.mu.RUnlock()
+	}
+	if to.absent != nil {
+		to.absent.add(out)
+	}
 }
 
 // choose takes one of a shared subscription's members at random. Only connected ones are in the index.
@@ -208,7 +220,7 @@ func (r *topicRouter) join(c *conn, filters packets.Subscriptions) {
 	r.mu.Lock()
 	s, known := r.conns[c.cl.ID]
 	if !known {
-		s = subscriber{c.session, c.cl, make(map[string]struct{})}
+		s = subscriber{session: c.session, cl: c.cl, shares: make(map[string]struct{})}
 		r.conns[c.cl.ID] = s
 	}
 	before := r.version
@@ -273,11 +285,16 @@ func (r *topicRouter) leaveParents(cl *mqtt.Client, filters packets.Subscription
 	}
 }
 
+// leaveOne takes one filter out of the index.
+func (r *topicRouter) leaveOne(cl *mqtt.Client, filter string) {
+	r.index.Unsubscribe(filter, cl.ID)
+	r.leaveParents(cl, packets.Subscriptions{{Filter: filter}})
+}
+
 // leave takes an engine's client and all its filters out.
 func (r *topicRouter) leave(cl *mqtt.Client) {
 	for filter := range cl.State.Subscriptions.GetAll() {
-		r.index.Unsubscribe(filter, cl.ID)
-		r.leaveParents(cl, packets.Subscriptions{{Filter: filter}})
+		r.leaveOne(cl, filter)
 	}
 	r.mu.Lock()
 	s := r.conns[cl.ID]
