@@ -50,11 +50,12 @@ func (r *report) path(parts ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := "/v1/apps/" + string(app)
+	var path strings.Builder
+	path.WriteString("/v1/apps/" + string(app))
 	for _, part := range parts {
-		path += "/" + url.PathEscape(part)
+		path.WriteString("/" + url.PathEscape(part))
 	}
-	return path, nil
+	return path.String(), nil
 }
 
 // column is one of a table.
