@@ -69,6 +69,11 @@ func TestAcknowledgedSurvivesKill(t *testing.T) {
 		}
 		server.Restart(t)
 	}
+	for _, s := range stores { // one may be back before the other
+		for end := time.Now().Add(patience); s.Ping(context.Background()) != nil && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+	}
 	for had := count(); count() < had+100; {
 		time.Sleep(time.Millisecond)
 	}
