@@ -26,6 +26,11 @@ const (
 	reuseConnect              // a CONNECT, for signature.reuse
 )
 
+// allowed reports whether the app lets it.
+func (r reuse) allowed(cfg *AppConfig) bool {
+	return r != reuseNever && cfg.Signature.Replay == ReplayWindow
+}
+
 // checkForm refuses what cannot be a timestamp or a nonce (4114), before any signature is compared.
 func (p *proof) checkForm() (seconds int64, err *Error) {
 	seconds, perr := strconv.ParseInt(p.timestamp, 10, 64)
@@ -59,15 +64,14 @@ func (b *Broker) verify(ctx context.Context, a *app, p *proof, text string, peer
 	now := b.now()
 	signed := time.Unix(seconds, 0)
 	fresh := now.Sub(signed).Abs() <= cfg.Signature.Window
-	mayRepeat := again != reuseNever && cfg.Signature.Replay == ReplayWindow
-	if again == reuseConnect && mayRepeat && !fresh {
+	if again == reuseConnect && again.allowed(cfg) && !fresh {
 		if signed.After(now) || now.Sub(signed) > cfg.Signature.Reuse {
 			return errStale(cfg)
 		}
 	} else if !fresh {
 		return errStale(cfg)
 	}
-	return b.useNonce(ctx, a, p, seconds, peer, client+"\x00"+op+"\x00"+p.signature, fresh, mayRepeat)
+	return b.useNonce(ctx, a, p, seconds, peer, client+"\x00"+op+"\x00"+p.signature, fresh, again)
 }
 
 // HistoryProof is what lets a peer read one conversation's history without a session: HMAC with the app's master key over
@@ -109,7 +113,7 @@ func errStale(cfg *AppConfig) *Error {
 
 // useNonce binds the nonce to use, a client, operation and signature; who holds it already must be the same. A nonce that is not
 // fresh must have been used before.
-func (b *Broker) useNonce(ctx context.Context, a *app, p *proof, seconds int64, peer PeerID, use string, fresh, mayRepeat bool) error {
+func (b *Broker) useNonce(ctx context.Context, a *app, p *proof, seconds int64, peer PeerID, use string, fresh bool, again reuse) error {
 	cfg := a.cfg.Load()
 	key := Key{Space: SpaceNonce, App: a.id, Owner: p.nonce}
 	now := b.now().UnixMilli()
@@ -125,7 +129,10 @@ func (b *Broker) useNonce(ctx context.Context, a *app, p *proof, seconds int64, 
 			return err
 		}
 		if !batch.Writes[0].Conflict {
-			return nil
+			if again != reuseConnect {
+				return nil
+			}
+			return b.refuseKicked(ctx, a.id, peer, (seconds+1)*1000) // it may have been signed at that second's end
 		}
 		held = batch.Writes[0].Current
 	} else {
@@ -135,14 +142,19 @@ func (b *Broker) useNonce(ctx context.Context, a *app, p *proof, seconds int64, 
 		}
 		held = values[0]
 	}
-	if len(held) < 8 || string(held[8:]) != use || !mayRepeat {
+	if len(held) < 8 || string(held[8:]) != use || !again.allowed(cfg) {
 		return Errorf(SignatureFailed, "the nonce was used before; make a new one for each signature")
 	}
-	kicked, err := b.store.Get(ctx, []Key{kickedKey(a.id, peer)})
+	return b.refuseKicked(ctx, a.id, peer, int64(binary.BigEndian.Uint64(held))) //nolint:gosec // milliseconds
+}
+
+// refuseKicked refuses what was signed or first shown at since, in Unix milliseconds, when the peer was kicked or banned then or later.
+func (b *Broker) refuseKicked(ctx context.Context, app AppID, peer PeerID, since int64) error {
+	kicked, err := b.store.Get(ctx, []Key{kickedKey(app, peer)})
 	if err != nil {
 		return err
 	}
-	if len(kicked[0]) == 8 && binary.BigEndian.Uint64(kicked[0]) >= binary.BigEndian.Uint64(held) {
+	if len(kicked[0]) == 8 && int64(binary.BigEndian.Uint64(kicked[0])) >= since { //nolint:gosec // milliseconds
 		return Errorf(SignatureFailed, "the peer was kicked or banned since this was signed; sign again")
 	}
 	return nil
