@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -104,8 +105,29 @@ func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Ou
 	return s.connectionEvent(eventSession, e)
 }
 
-// storeOpened notes in the store, without waiting, that the device is connected here.
-func (b *Broker) storeOpened(s *Session) {
+// storeOpened notes in the store that the device is connected here. It waits where what comes next, of another node or at the next start,
+// must find it: in a cluster, where another may acknowledge a message to the device, and with a will.
+func (b *Broker) storeOpened(ctx context.Context, s *Session) error {
+	batch := b.openedBatch(s)
+	if b.cluster == nil && s.will == nil {
+		b.commitLazily(batch, nil)
+		return nil
+	}
+	if _, err := b.commit(ctx, batch); err != nil {
+		return err
+	}
+	s.closeIfLost(batch)
+	return nil
+}
+
+// closeIfLost ends a session whose device is another node's by now.
+func (s *Session) closeIfLost(opened *Batch) {
+	if opened.Writes[0].Conflict {
+		s.link.Close(CloseTakenOver)
+	}
+}
+
+func (b *Broker) openedBatch(s *Session) *Batch {
 	rec := deviceRecord{
 		Connected: b.self(), Since: s.since, Address: s.remote, Protocol: s.protocol(), Opened: s.since, Will: s.will != nil,
 		Watch: s.watchedByRequest(), Had: FirstIDAt(s.since),
@@ -128,12 +150,7 @@ func (b *Broker) storeOpened(s *Session) {
 	} else if s.moved || s.heir {
 		writes = append(writes, Write{Key: s.willKey()}) // of the session before: this one came in time [MQTT-3.1.3-9]
 	}
-	batch := &Batch{Writes: writes}
-	b.commitLazily(batch, func() {
-		if batch.Writes[0].Conflict { // the device is another node's by now
-			s.link.Close(CloseTakenOver)
-		}
-	})
+	return &Batch{Writes: writes}
 }
 
 // guarded makes a write about the session's device hold only while this node holds the device.

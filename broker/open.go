@@ -210,6 +210,12 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	if err == nil {
 		err = b.plan(ctx, s, st, present)
 	}
+	if len(st.stale) > 0 && err == nil {
+		b.commitLazily(&Batch{Writes: st.stale}, nil)
+	}
+	if err == nil {
+		err = b.storeOpened(ctx, s)
+	}
 	if err != nil {
 		s.finish(EndServer)
 		b.leave(s, 0)
@@ -217,9 +223,5 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 		return false, err
 	}
 	b.greet(s, resumed)
-	if len(st.stale) > 0 {
-		b.commitLazily(&Batch{Writes: st.stale}, nil)
-	}
-	b.storeOpened(s)
 	return present, nil
 }

@@ -205,7 +205,8 @@ func requestUnwatch(_ context.Context, s *Session, r *requestBody) (map[string]a
 // storeWatch keeps the session's watch list through a crash of the server.
 func (b *Broker) storeWatch(s *Session) {
 	if s.expiry > 0 {
-		b.storeOpened(s)
+		batch := b.openedBatch(s)
+		b.commitLazily(batch, func() { s.closeIfLost(batch) })
 	}
 }
 
