@@ -171,7 +171,10 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	}
 	now := b.now().UnixMilli()
 	resumable := st.record != nil && now < st.record.Resume
-	s.heir = st.record != nil && st.record.Will
+	if st.record != nil {
+		s.since = max(s.since, st.record.Opened+1) // tells the sessions of a device apart
+		s.heir = st.record.Will
+	}
 	if s.heir && resumable && s.clean && !taken {
 		if err := b.discard(ctx, s, old); err != nil {
 			return false, err
