@@ -7,7 +7,7 @@ BENCH ?= .
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## start the server, with its data in ./data
@@ -48,7 +48,7 @@ bench: ## run all Go benchmarks COUNT times (1), for benchstat, then kith bench 
 	.ci/bench
 
 .PHONY: torture
-torture: ## torment running systems for some minutes and count what was promised; TORTURE="--engine pebble --time 1h" for a run of your own
+torture: ## torment running systems and count what was promised; TORTURE="--engine pebble --time 1h" for a run of your own
 	.ci/torture $(TORTURE)
 
 .PHONY: soak
