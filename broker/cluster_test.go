@@ -86,6 +86,7 @@ type gate struct {
 
 	mu   sync.Mutex
 	lazy []*broker.Batch // held back; nil: none is
+	list func(broker.ListQuery)
 }
 
 func (g *gate) Commit(b *broker.Batch) {
@@ -122,7 +123,20 @@ func (g *gate) holds(b *broker.Batch) bool {
 	return true
 }
 
+// beforeList has do called before each list of records.
+func (g *gate) beforeList(do func(broker.ListQuery)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.list = do
+}
+
 func (g *gate) List(ctx context.Context, q broker.ListQuery) ([]broker.Record, error) {
+	g.mu.Lock()
+	do := g.list
+	g.mu.Unlock()
+	if do != nil {
+		do(q)
+	}
 	g.shut.RLock()
 	defer g.shut.RUnlock()
 	return g.Store.List(ctx, q)
@@ -396,6 +410,27 @@ func TestPeersOfADeadNodeGoOffline(t *testing.T) {
 	if again.isClosed() {
 		t.Error("the session at the living node was ended")
 	}
+}
+
+// What a dead node left is cleared away by another, should the one that began with it die as well.
+func TestWillOfADeadNodeIsPublishedThoughTheNodeThatSeesToItDiesOverIt(t *testing.T) {
+	n := newNodes(t, 3)
+	eve := n[1].open("eve")
+	n[2].open("bob", func(r *broker.OpenRequest) {
+		r.Will = &broker.Publish{Topic: []byte("demo/peer/eve/bob"), Payload: []byte("gone"), QoS: 1}
+	}, watching("eve"))
+	var began sync.Once
+	n[0].gate.beforeList(func(q broker.ListQuery) {
+		if q.Space == broker.SpaceServer && q.Owner == "will" {
+			began.Do(n[0].freeze)
+		}
+	})
+	n[2].freeze()
+	defer n[2].thaw()
+	want(t, "the will", eve.messages(1), []string{"gone"})
+	n[0].thaw()
+	n[1].until("both are buried", func() bool { return n[1].isBuried("n1#") && n[1].isBuried("n3#") })
+	want(t, "once", eve.messages(1), []string{"gone"})
 }
 
 func TestKickAndBanReachAllNodes(t *testing.T) {

@@ -108,6 +108,9 @@ func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Ou
 // storeOpened notes in the store that the device is connected here. It waits where what comes next, of another node or at the next start,
 // must find it: in a cluster, where another may acknowledge a message to the device, and with a will.
 func (b *Broker) storeOpened(ctx context.Context, s *Session) error {
+	if s.will != nil {
+		s.willStored = encodeWill(s)
+	}
 	batch := b.openedBatch(s)
 	if b.cluster == nil && s.will == nil {
 		b.commitLazily(batch, nil)
@@ -146,7 +149,7 @@ func (b *Broker) openedBatch(s *Session) *Batch {
 	writes = append(writes, s.cursorWrites(true)...)
 	s.mu.Unlock()
 	if s.will != nil {
-		writes = append(writes, Write{Key: s.willKey(), Value: encodeWill(s)})
+		writes = append(writes, Write{Key: s.willKey(), Value: s.willStored})
 	} else if s.moved || s.heir {
 		writes = append(writes, Write{Key: s.willKey()}) // of the session before: this one came in time [MQTT-3.1.3-9]
 	}

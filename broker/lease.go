@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -34,7 +35,7 @@ type nodeRecord struct {
 	Beat     uint64 `json:"beat"`             // counts its renewals
 	Gone     int64  `json:"gone,omitempty"`   // Unix milliseconds when it was declared dead, or left
 	Left     bool   `json:"left,omitempty"`   // by itself: its clients are on their way to other nodes
-	Buried   bool   `json:"buried,omitempty"` // what it left behind is being cleared away
+	Buried   bool   `json:"buried,omitempty"` // what it left behind is cleared away
 }
 
 // knownNode is a node as this one sees it.
@@ -43,6 +44,7 @@ type knownNode struct {
 	value   []byte
 	changed time.Time // when this node saw it change
 	gone    bool      // its peers are no longer online through it
+	burying bool      // this node clears away what it left behind
 }
 
 // nodeTable is what this node knows of all.
@@ -222,7 +224,7 @@ func (c *cluster) settleNodes(now time.Time, present map[NodeID]bool) {
 		}
 		if !n.gone && (!n.rec.Left || now.Sub(n.changed) >= c.lease) {
 			n.gone = true
-			go c.bury(id, n.rec, n.value)
+			go c.forgetNode(id)
 		}
 		if !present[id] && n.gone {
 			delete(c.nodes.known, id)
@@ -230,29 +232,53 @@ func (c *cluster) settleNodes(now time.Time, present map[NodeID]bool) {
 	}
 	slices.Sort(live)
 	c.nodes.live.Store(&live)
+	if len(live) > 0 && live[0] == c.id() {
+		c.buryGone(present)
+	}
 }
 
-// bury makes the peers of a node that is gone offline, as far as this node knows them; one of the nodes also publishes its wills and
-// clears its whereabouts away.
-func (c *cluster) bury(id NodeID, rec nodeRecord, value []byte) {
+// buryGone clears away what the nodes that are gone left behind. That is for the first of the live nodes; should it die over it, the next
+// one begins again: every step can be done twice, and that all are done is written last. t.mu is held.
+func (c *cluster) buryGone(present map[NodeID]bool) {
+	for id, n := range c.nodes.known {
+		if n.gone && !n.rec.Buried && !n.burying && present[id] {
+			n.burying = true
+			go c.bury(id, n)
+		}
+	}
+}
+
+// bury publishes the wills of a node that is gone and clears its whereabouts away. What cannot be done is tried again with the next look.
+func (c *cluster) bury(id NodeID, n *knownNode) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	c.forgetNode(id)
-	if rec.Buried {
-		return
+	err := c.b.publishLeftWills(ctx, func(of string) bool { return of == string(id) })
+	if err == nil {
+		err = c.clearWhereabouts(ctx, id)
 	}
+	c.nodes.mu.Lock()
+	defer c.nodes.mu.Unlock()
+	if err == nil {
+		err = c.markBuried(ctx, id, n)
+	}
+	if err != nil && !errors.Is(err, ErrStoreClosed) {
+		c.b.log.Warn("what a dead node left could not be cleared away; trying again", "node", id, "err", err)
+	}
+	n.burying = false
+}
+
+// markBuried writes that nothing is left of a node. The lock of the table is held.
+func (c *cluster) markBuried(ctx context.Context, id NodeID, n *knownNode) error {
+	ctx, cancel := context.WithTimeout(ctx, c.lease/4)
+	defer cancel()
+	rec := n.rec
 	rec.Buried = true
-	w := Write{Key: nodeKey(id), Value: mustJSON(rec), If: IfEqual, Have: value, Expires: c.b.now().Add(deadFor).UnixMilli()}
+	w := Write{Key: nodeKey(id), Value: mustJSON(rec), If: IfEqual, Have: n.value, Expires: c.b.now().Add(deadFor).UnixMilli()}
 	batch, err := commitTo(ctx, c.inner, &Batch{Writes: []Write{w}})
-	if err != nil || batch.Writes[0].Conflict {
-		return // another node does it
+	if err == nil && !batch.Writes[0].Conflict { // else another node did
+		n.rec, n.value = rec, w.Value
 	}
-	if err := c.b.publishLeftWills(ctx, func(of string) bool { return of == string(id) }); err != nil {
-		c.b.log.Error("wills of a dead node could not be published", "node", id, "err", err)
-	}
-	if err := c.clearWhereabouts(ctx, id); err != nil {
-		c.b.log.Warn("whereabouts of a dead node could not be cleared; they are passed over", "node", id, "err", err)
-	}
+	return err
 }
 
 // supersede declares former incarnations under this node's name dead at once if they do not answer: the usual restart after a crash

@@ -31,6 +31,7 @@ type Session struct {
 	clean      bool  // opened with Clean Start: the MQTT session before it is over
 	heir       bool  // the session before it may have left a will that is held back
 	will       *Publish
+	willStored []byte // what stands for it in the store
 	willDelay  time.Duration
 	willExpiry time.Duration
 	far        *furthest     // shared by the peer's sessions

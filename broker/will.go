@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -20,6 +21,9 @@ type storedWill struct {
 	Expiry      int64    `json:"expiry,omitempty"` // milliseconds
 	Since       int64    `json:"since,omitempty"`  // when the session opened, in Unix milliseconds: tells it from those after it
 	Will        Publish  `json:"will"`
+
+	key   Key
+	value []byte // as it stands in the store
 }
 
 const willOwner = "will"
@@ -29,12 +33,16 @@ func (s *Session) willKey() Key {
 }
 
 func encodeWill(s *Session) []byte {
-	return mustJSON(storedWill{s.b.self(), s.peer, s.device, s.remote, s.willDelay.Milliseconds(), s.willExpiry.Milliseconds(), s.since, *s.will})
+	return mustJSON(storedWill{
+		Incarnation: s.b.self(), Peer: s.peer, Device: s.device, Address: s.remote, Delay: s.willDelay.Milliseconds(),
+		Expiry: s.willExpiry.Milliseconds(), Since: s.since, Will: *s.will,
+	})
 }
 
+// forgetWill removes the session's stored will, unless a later session of the device has put its own there.
 func (s *Session) forgetWill() {
 	if s.will != nil {
-		s.b.commitLazily(&Batch{Writes: []Write{{Key: s.willKey()}}}, nil)
+		s.b.commitLazily(&Batch{Writes: []Write{{Key: s.willKey(), If: IfEqual, Have: s.willStored}}}, nil)
 	}
 }
 
@@ -101,7 +109,7 @@ func (s *Session) storedWill(ctx context.Context) (*storedWill, error) {
 	if err != nil || values[0] == nil {
 		return nil, err
 	}
-	w := &storedWill{}
+	w := &storedWill{key: s.willKey(), value: values[0]}
 	if err := json.Unmarshal(values[0], w); err != nil {
 		return nil, fmt.Errorf("stored will of %s: %w", s.clientID, err)
 	}
@@ -143,10 +151,8 @@ func (s *Session) fireWill() {
 		p.Props.Expires = b.now().Add(s.willExpiry).UnixMilli()
 	}
 	parsed := parseTopic(s.app.id, string(p.Topic))
-	if s.successor() == nil && !s.isElsewhere() {
-		s.forgetWill()
-	}
 	if parsed.kind == topicFree {
+		s.forgetWill()
 		if b.topics != nil {
 			go s.publishFreeWill(&p) // what is retained waits for the store
 		}
@@ -155,14 +161,20 @@ func (s *Session) fireWill() {
 	m := s.message(&p, parsed)
 	m.Device = "" // every device of the sender may hear of it
 	if p.QoS == 0 || p.Transient {
+		s.forgetWill()
 		m.Transient, m.ID = true, b.ids.Next()
 		wakeAll(b.deliverTransient(m))
 		return
 	}
+	if p.SenderID == "" { // should another node, or the next start, publish it as well
+		p.SenderID = "\x00will\x00" + string(s.device) + "\x00" + strconv.FormatInt(s.since, 36)
+	}
 	b.appendAndDeliver(b.appendOf(m, p.SenderID, s.inboxesOf(m)), func(_ *Append, err error) {
 		if err != nil {
 			b.log.Error("will could not be stored", "app", s.app.id, "peer", s.peer, "err", err)
+			return
 		}
+		s.forgetWill() // not before: it would be lost by a crash between the two
 	})
 }
 
@@ -181,14 +193,18 @@ func (b *Broker) publishLeftWills(ctx context.Context, left func(incarnation str
 			if err != nil {
 				return fmt.Errorf("list wills: %w", err)
 			}
+			var wills []*storedWill
 			for _, r := range page {
 				after = r.Key
-				var w storedWill
-				if err := json.Unmarshal(r.Value, &w); err != nil {
+				w := &storedWill{key: r.Key, value: r.Value}
+				if err := json.Unmarshal(r.Value, w); err != nil {
 					b.log.Warn("stored will does not parse", "app", a.id, "err", err)
 				} else if left(w.Incarnation) {
-					b.publishLeftWill(a, &w)
+					wills = append(wills, w)
 				}
+			}
+			if err := b.adoptWills(ctx, a, wills); err != nil {
+				return err
 			}
 			if len(page) < pageSize {
 				break
@@ -198,10 +214,35 @@ func (b *Broker) publishLeftWills(ctx context.Context, left func(incarnation str
 	return nil
 }
 
+// adoptWills makes wills this start's own, so that who comes after it finds those whose delay it did not live to see, and publishes them.
+// One that another node adopted, or that is gone, is passed over.
+func (b *Broker) adoptWills(ctx context.Context, a *app, wills []*storedWill) error {
+	if len(wills) == 0 {
+		return nil
+	}
+	batch := &Batch{}
+	for _, w := range wills {
+		had := w.value
+		w.Incarnation = b.self()
+		w.value = mustJSON(w)
+		batch.Writes = append(batch.Writes, Write{Key: w.key, Value: w.value, If: IfEqual, Have: had})
+	}
+	batch, err := b.commit(ctx, batch)
+	if err != nil {
+		return fmt.Errorf("adopt wills: %w", err)
+	}
+	for i, w := range wills {
+		if !batch.Writes[i].Conflict {
+			b.publishLeftWill(a, w)
+		}
+	}
+	return nil
+}
+
 func (b *Broker) publishLeftWill(a *app, w *storedWill) {
 	s := &Session{
 		b: b, app: a, peer: w.Peer, device: w.Device, clientID: string(w.Peer) + "/" + string(w.Device),
-		remote: w.Address, since: w.Since, will: &w.Will, willDelay: time.Duration(w.Delay) * time.Millisecond, expiry: time.Duration(w.Delay) * time.Millisecond,
+		remote: w.Address, since: w.Since, will: &w.Will, willStored: w.value, willDelay: time.Duration(w.Delay) * time.Millisecond, expiry: time.Duration(w.Delay) * time.Millisecond,
 		willExpiry: time.Duration(w.Expiry) * time.Millisecond,
 	}
 	s.publishWill()
