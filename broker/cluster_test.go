@@ -451,6 +451,27 @@ func TestKickAndBanReachAllNodes(t *testing.T) {
 	}
 }
 
+func TestKickOfOneDeviceThatItsNodeDidNotHearOfEndsThatDeviceAlone(t *testing.T) {
+	n := newNodes(t, 2)
+	phone, tablet, eve := n[1].open("bob/phone"), n[1].open("bob/tablet"), n[1].open("eve")
+	unheard := func(p broker.PeerID, d broker.DeviceID) {
+		n[1].port.cut(true)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := n[0].b.Kick(ctx, "demo", p, d); err == nil {
+			t.Fatal("the node answered")
+		}
+		n[1].port.mend()
+	}
+	unheard("bob", "phone")
+	want(t, "told", phone.awaitClosed(), broker.CloseKicked)
+	unheard("eve", "")
+	want(t, "told", eve.awaitClosed(), broker.CloseKicked)
+	if tablet.isClosed() {
+		t.Error("the peer's other device was kicked as well")
+	}
+}
+
 func TestNonceIsUsedOnceAtAllNodes(t *testing.T) {
 	n := newNodes(t, 2, func(c *broker.AppConfig) { c.Signature.Required = true })
 	for round := range 10 {

@@ -176,15 +176,15 @@ func (c *cluster) relearn(ctx context.Context) error {
 	return c.endKicked(ctx)
 }
 
-// endKicked ends sessions whose peer was kicked or banned since they opened.
+// endKicked ends sessions whose device or peer was kicked, or banned, since they opened.
 func (c *cluster) endKicked(ctx context.Context) error {
 	sessions := c.b.allSessions()
 	for len(sessions) > 0 {
 		part := sessions[:min(len(sessions), compareAtOnce)]
 		sessions = sessions[len(part):]
-		keys := make([]Key, len(part))
-		for i, s := range part {
-			keys[i] = kickedKey(s.app.id, s.peer)
+		keys := make([]Key, 0, 2*len(part))
+		for _, s := range part {
+			keys = append(keys, endedKey(s.app.id, s.peer, ""), endedKey(s.app.id, s.peer, s.device))
 		}
 		ctx, cancel := context.WithTimeout(ctx, storeReadDeadline)
 		values, err := c.b.store.Get(ctx, keys)
@@ -192,8 +192,8 @@ func (c *cluster) endKicked(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for i, s := range part {
-			if v := values[i]; len(v) == 8 && int64(binary.BigEndian.Uint64(v)) >= s.since { //nolint:gosec // milliseconds
+		for i, v := range values {
+			if s := part[i/2]; len(v) == 8 && int64(binary.BigEndian.Uint64(v)) >= s.since { //nolint:gosec // milliseconds
 				s.link.Close(CloseKicked)
 			}
 		}

@@ -41,7 +41,7 @@ func (b *Broker) ErasePeer(ctx context.Context, app AppID, p PeerID) (Erased, er
 	e := erasure{b: b, app: a, peer: p, Erased: Erased{Peer: p}}
 	err = e.look(ctx)
 	if err == nil {
-		err = b.noteKick(ctx, app, p)
+		err = b.noteKick(ctx, app, p, "")
 	}
 	for range maxEraseRounds {
 		if err == nil {

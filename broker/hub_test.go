@@ -45,6 +45,7 @@ type port struct {
 	hub  *hub
 	mu   sync.Mutex
 	self broker.NodeID
+	to   broker.BusReceiver
 	dead bool // what is sent to it is lost
 }
 
@@ -53,6 +54,15 @@ func (p *port) cut(dead bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dead = dead
+}
+
+// mend ends that, and has the node find out.
+func (p *port) mend() {
+	p.cut(false)
+	p.mu.Lock()
+	to := p.to
+	p.mu.Unlock()
+	to.Lost("")
 }
 
 func (p *port) isCut() bool {
@@ -82,7 +92,7 @@ func (p *port) Send(to broker.NodeID, body []byte) {
 func (p *port) Run(ctx context.Context, self broker.NodeID, r broker.BusReceiver) error {
 	line := make(chan note, 1<<16)
 	p.mu.Lock()
-	p.self = self
+	p.self, p.to = self, r
 	p.mu.Unlock()
 	p.hub.mu.Lock()
 	p.hub.lines[self] = line

@@ -10,7 +10,7 @@ func (b *Broker) Kick(ctx context.Context, app AppID, peer PeerID, device Device
 	if _, err := b.app(app); err != nil {
 		return 0, err
 	}
-	if err := b.noteKick(ctx, app, peer); err != nil {
+	if err := b.noteKick(ctx, app, peer, device); err != nil {
 		return 0, err
 	}
 	return b.endEverywhere(ctx, peerKey{app, peer}, device)
@@ -41,12 +41,22 @@ func (b *Broker) kickConnected(app AppID, peer PeerID, device DeviceID) (n int) 
 	return n
 }
 
-func (b *Broker) noteKick(ctx context.Context, app AppID, peer PeerID) error {
+// noteKick notes when the peer's sessions, or that of one device, were kicked: what its node does not hear of it finds out later, and what
+// was signed before is refused.
+func (b *Broker) noteKick(ctx context.Context, app AppID, peer PeerID, device DeviceID) error {
 	sig := (*b.apps.Load())[app].cfg.Load().Signature
 	now := b.now()
-	expires := now.Add(2*sig.Window + sig.Reuse).UnixMilli()
-	_, err := b.commit(ctx, &Batch{Writes: []Write{{Key: kickedKey(app, peer), Value: encodeTime(now.UnixMilli())[:8], Expires: expires}}})
+	expires, value := now.Add(2*sig.Window+sig.Reuse).UnixMilli(), encodeTime(now.UnixMilli())[:8]
+	_, err := b.commit(ctx, &Batch{Writes: []Write{
+		{Key: kickedKey(app, peer), Value: value, Expires: expires},
+		{Key: endedKey(app, peer, device), Value: value, Expires: expires},
+	}})
 	return err
+}
+
+// endedKey holds when a device's session was last ended by a kick or a ban, in Unix milliseconds; with an empty device, all of the peer's.
+func endedKey(app AppID, p PeerID, d DeviceID) Key {
+	return Key{Space: SpacePeer, App: app, Owner: string(p), Name: "ended\x00" + string(d)}
 }
 
 func banKey(app AppID, p PeerID) Key { return Key{Space: SpaceBan, App: app, Owner: string(p)} }
@@ -71,7 +81,7 @@ func (b *Broker) SetBan(ctx context.Context, app AppID, ban Ban) error {
 	if _, err := b.commit(ctx, &Batch{Writes: []Write{w}}); err != nil {
 		return err
 	}
-	if err := b.noteKick(ctx, app, ban.Peer); err != nil {
+	if err := b.noteKick(ctx, app, ban.Peer, ""); err != nil {
 		return err
 	}
 	_, err := b.endEverywhere(ctx, peerKey{app, ban.Peer}, "")

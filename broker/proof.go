@@ -160,7 +160,7 @@ func (b *Broker) refuseKicked(ctx context.Context, app AppID, peer PeerID, since
 	return nil
 }
 
-// kickedKey holds when a peer was last kicked or banned, in Unix milliseconds.
+// kickedKey holds when a peer, or one of its devices, was last kicked or banned, in Unix milliseconds.
 func kickedKey(app AppID, peer PeerID) Key {
 	return Key{Space: SpacePeer, App: app, Owner: string(peer), Name: "kicked"}
 }
