@@ -9,7 +9,7 @@
 //
 // # Answers
 //
-// Every answer is JSON. Every refusal is an RFC 9457 problem, [Problem], with the code of spec 10; problem.go holds
+// Every answer is JSON, but exports (NDJSON), live events, backups, metrics and the page at /docs. Every refusal is an RFC 9457 problem, [Problem], with the code of spec 10; problem.go holds
 // the one table from codes to HTTP statuses. Input is strict: what is not understood is refused with 4114 and status
 // 400, whether it does not parse, is of the wrong type or is not known: an unknown field, an unknown, empty or repeated
 // query parameter. What is understood but over a setting is 4113 with status 422.

@@ -56,7 +56,7 @@ type Broker struct {
 	seed    maphash.Seed
 	shards  [shardCount]shard
 	groups  [shardCount]groupShard
-	opening [openingLocks]sync.Mutex // one device's opens are taken one at a time
+	opening [openingLocks]sync.Mutex // a peer's opens, and a group's changes, are taken one at a time
 
 	dirty    dirtySet
 	trimming trimming

@@ -31,7 +31,7 @@ type Config struct {
 // ListenConfig says where the node listens. An empty address switches a listener off.
 type ListenConfig struct {
 	hooks.Config
-	HTTP  string // REST, console, metrics, health, MQTT over WebSocket; HTTPS and wss where TLS is set
+	HTTP  string // REST, metrics, health, MQTT over WebSocket; HTTPS and wss where TLS is set
 	Proxy edge.ProxyConfig
 }
 

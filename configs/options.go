@@ -34,7 +34,7 @@ var options = []option{
 		at: func(c *Config, _ int) any { return &c.Listen.MQTT }},
 	{key: "listen.mqtts", check: address, doc: "MQTT over TLS, with listen.tls",
 		at: func(c *Config, _ int) any { return &c.Listen.MQTTS }},
-	{key: "listen.http", check: address, doc: "REST, console, metrics, health, and MQTT over WebSocket at /mqtt",
+	{key: "listen.http", check: address, doc: "REST, metrics, health, and MQTT over WebSocket at /mqtt",
 		at: func(c *Config, _ int) any { return &c.Listen.HTTP }},
 	{key: "listen.tls.cert", doc: "PEM file with the certificate chain; with cert and key, http serves HTTPS and wss",
 		at: func(c *Config, _ int) any { return &c.Listen.TLS.Cert }},
