@@ -132,3 +132,37 @@ func TestFailingDiskAcknowledgesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestAFailedStoreTellsWhenItsDiskIsMended(t *testing.T) {
+	var full atomic.Bool
+	tried, mended := make(chan struct{}), make(chan error, 1)
+	var once sync.Once
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if !full.Load() || op.Kind != errorfs.OpFileWrite {
+			return nil
+		}
+		if strings.HasSuffix(op.Path, "probe") {
+			once.Do(func() { close(tried) })
+		}
+		return errDisk
+	}))
+	s := open(t, pebblestore.Config{Path: "data", Sync: true}, pebblestore.Options{FS: fs, OnMended: func(failure error) { mended <- failure }})
+	full.Store(true)
+	if err := commit(t, s, &broker.Batch{Appends: []broker.Append{message("alice", "bob", "lost")}}); err == nil {
+		t.Fatal("a full disk took a message")
+	}
+	within(t, tried)
+	select {
+	case <-mended:
+		t.Fatal("it was told that the disk is mended while it is full")
+	default:
+	}
+	full.Store(false)
+	if failure := within(t, mended); !errors.Is(failure, errDisk) {
+		t.Errorf("the failure that is told is %v; want that of the disk", failure)
+	}
+	if err := s.Ping(context.Background()); err == nil {
+		t.Error("the store takes writes again without having been opened anew")
+	}
+	_ = s.Close() // tells the failure
+}
