@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,6 +40,9 @@ var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
 	notWord = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+
+	testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	testName = regexp.MustCompile(`\bTest[A-Z]\w+`)
 )
 
 // anchors are the fragments that a page's headings can be reached by.
@@ -66,6 +70,30 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				t.Errorf("%s links to %s, which is not there", page, m[1])
 			} else if fragment != "" && !anchors(read(t, target))[fragment] {
 				t.Errorf("%s links to %s, which has no such heading", page, m[1])
+			}
+		}
+	}
+}
+
+// TestTestsThatPagesNameAreThere holds what is told of tests outside of conformance.md, which is made from them.
+func TestTestsThatPagesNameAreThere(t *testing.T) {
+	t.Parallel()
+	defined := map[string]bool{}
+	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") {
+			for _, m := range testFunc.FindAllStringSubmatch(read(t, path), -1) {
+				defined[m[1]] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages(t) {
+		for _, name := range testName.FindAllString(read(t, page), -1) {
+			if !defined[name] {
+				t.Errorf("%s names %s, which is not there", page, name)
 			}
 		}
 	}
