@@ -35,7 +35,9 @@ func (s *Session) settleDelivery(tag uint16, arrived bool) {
 		if !arrived {
 			what = trailRefused
 		}
-		s.mark(f.log, what, f.at.N)
+		if f.log != nil { // nil: the peer left the group meanwhile
+			s.mark(f.log, what, f.at.N)
+		}
 		s.markDirty()
 	}
 	s.mu.Unlock()

@@ -30,3 +30,17 @@ func TestDeliveryThatTheReceiverRefusesGivesNoReceipt(t *testing.T) {
 	}
 	want(t, "receipt_at", item.ReceiptAt, int64(0))
 }
+
+func TestAcknowledgementThatComesAfterTheKickFromItsGroupHarmsNobody(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.open("alice", watching("bob")), w.openSilent("bob")
+	g := alice.create(map[string]any{})
+	alice.request("invite", map[string]any{"group": g, "peers": []string{"bob"}})
+	alice.sent("demo/group/"+g+"/alice", "hi")
+	of := bob.await(1, isMessage)[0]
+	alice.request("kick", map[string]any{"group": g, "peers": []string{"bob"}})
+	bob.await(1, isEvent("demo/event/bob/group", "left"))
+	bob.s.Acked(of.Tag)
+	alice.sent("demo/peer/bob/alice", "still there")
+	want(t, "bob", bob.messages(2), []string{"hi", "still there"})
+}
