@@ -16,7 +16,7 @@ func newAudit(p *program) *cobra.Command {
 		Use:   "audit",
 		Short: "Print who changed what over REST",
 		Long: `Audit prints the log of changes made over REST, the newest first: who, what, when, from where and with what outcome. Refused changes are in it,
-too. It takes the role admin; --all-apps that of an operator.`,
+too. It takes the app's master key or the token of an admin; --all-apps such a token.`,
 		Example: `  kith audit --limit 20
   kith audit --who ops --action ban-peer --since 2026-01-01T00:00:00Z
   kith audit --all-apps --token-file ops.token --json`,

@@ -49,7 +49,7 @@ func (r *restFlags) addAdmin(cmd *cobra.Command) {
 	r.addServer(cmd)
 	f := cmd.Flags()
 	f.StringVar(&r.token, "token-file", "", "`file` that holds the token of an admin of all apps; else the variable "+configs.EnvToken)
-	f.StringVar(&r.key.config, "config", "", "settings `file` to take such a token from (default: "+configs.EnvConfig+")")
+	f.StringVar(&r.key.config, "config", "", "settings `file` to take the token of an admin of all apps from (default: "+configs.EnvConfig+")")
 	cmd.MarkFlagsMutuallyExclusive("config", "token-file")
 }
 
