@@ -87,9 +87,23 @@ type gate struct {
 	mu   sync.Mutex
 	lazy []*broker.Batch // held back; nil: none is
 	list func(broker.ListQuery)
+	do   func(*broker.Batch)
+}
+
+// beforeCommit has do called before each batch.
+func (g *gate) beforeCommit(do func(*broker.Batch)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.do = do
 }
 
 func (g *gate) Commit(b *broker.Batch) {
+	g.mu.Lock()
+	do := g.do
+	g.mu.Unlock()
+	if do != nil {
+		do(b)
+	}
 	g.shut.RLock()
 	defer g.shut.RUnlock()
 	if !g.holds(b) {
@@ -371,6 +385,84 @@ func TestKickedMemberSeesNothingBehindItsKickAtAnyNode(t *testing.T) {
 		}
 	}
 	tom.await(30-10, isMessage)
+}
+
+// changesMembers reports whether a batch tells a group's log of members that came or went.
+func changesMembers(b *broker.Batch) bool {
+	return len(b.Appends) > 0 && b.Appends[0].Message != nil && b.Appends[0].Message.Kind == broker.KindMembership
+}
+
+// A node that stood still over a change of members, until another went on with the group, does not make the change after all.
+func TestNodeThatStoodStillChangesNoMembersOfAGroupThatAnotherChangedMeanwhile(t *testing.T) {
+	n := newNodes(t, 2)
+	if _, _, err := n[0].b.CreateGroup(t.Context(), "demo", broker.NewGroup{ID: "team", Members: []broker.PeerID{"tom", "eve"}}); err != nil {
+		t.Fatal(err)
+	}
+	var stop sync.Once
+	stands := make(chan struct{})
+	n[0].gate.beforeCommit(func(b *broker.Batch) {
+		if changesMembers(b) {
+			stop.Do(func() {
+				n[0].freeze()
+				close(stands)
+			})
+		}
+	})
+	late := make(chan error, 1)
+	go func() {
+		_, err := n[0].b.AddMembers(context.Background(), "demo", "team", []broker.PeerID{"bob"})
+		late <- err
+	}()
+	<-stands
+	if removed, err := n[1].b.RemoveMembers(t.Context(), "demo", "team", []broker.PeerID{"eve"}); err != nil || len(removed) != 1 {
+		t.Fatalf("removed %v, %v", removed, err)
+	}
+	n[0].thaw()
+	if err := <-late; broker.AsError(err).Code != broker.Internal {
+		t.Errorf("the late change: %v", err)
+	}
+	n[0].awaitNodes(2)
+	members, err := n[1].b.Members(t.Context(), "demo", "team", "", 10)
+	if err != nil || len(members) != 1 || members[0].Peer != "tom" {
+		t.Errorf("members %v, %v", members, err)
+	}
+	for p, groups := range map[broker.PeerID]int{"tom": 1, "eve": 0, "bob": 0} {
+		in, err := n[1].b.Memberships(t.Context(), "demo", p)
+		if err != nil || len(in) != groups {
+			t.Errorf("%s is in %v, %v", p, in, err)
+		}
+	}
+	group, _, err := n[1].b.Group(t.Context(), "demo", "team")
+	if err != nil || group.Members != 1 {
+		t.Errorf("%+v, %v", group, err)
+	}
+}
+
+// A request that gave up waiting leaves no lock behind.
+func TestGroupCanBeChangedAfterARequestGaveUpOnIt(t *testing.T) {
+	n := newNodes(t, 2)
+	if _, _, err := n[0].b.CreateGroup(t.Context(), "demo", broker.NewGroup{ID: "team", Members: []broker.PeerID{"tom"}}); err != nil {
+		t.Fatal(err)
+	}
+	n[0].until("the lock is let go", func() bool {
+		values, err := n[0].store.Get(t.Context(), []broker.Key{{Space: broker.SpaceServer, App: "demo", Owner: "team", Name: "lock"}})
+		return err == nil && values[0] == nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var once sync.Once
+	n[0].gate.beforeCommit(func(b *broker.Batch) {
+		if len(b.Writes) > 0 && b.Writes[0].Key.Owner == "team" {
+			once.Do(cancel) // what is on its way takes effect, and nobody waits for it
+		}
+	})
+	if _, err := n[0].b.AddMembers(ctx, "demo", "team", []broker.PeerID{"bob"}); err == nil {
+		t.Log("it was faster")
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := n[1].b.AddMembers(ctx, "demo", "team", []broker.PeerID{"eve"}); err != nil {
+		t.Errorf("the next change: %v", err)
+	}
 }
 
 func TestLostNotesCostFiveSecondsAtMost(t *testing.T) {

@@ -134,11 +134,11 @@ func (b *Broker) PatchGroup(ctx context.Context, app AppID, id GroupID, p GroupP
 		return g, "", false, err
 	}
 	k := groupKey{app, id}
-	unlock, err := b.lockGroup(ctx, k)
+	lock, err := b.lockGroup(ctx, k)
 	if err != nil {
 		return g, "", false, err
 	}
-	defer unlock()
+	defer lock.unlock()
 	rec, raw, err := b.group(ctx, k)
 	if err != nil {
 		return g, "", false, err
@@ -156,11 +156,15 @@ func (b *Broker) PatchGroup(ctx context.Context, app AppID, id GroupID, p GroupP
 		return g, "", false, err
 	}
 	rec.Rev++
-	batch, err := b.commit(ctx, &Batch{Writes: []Write{{Key: groupRecordKey(k), Value: mustJSON(rec), If: IfEqual, Have: raw}}})
+	w := lock.guarded(Write{Key: groupRecordKey(k), Value: mustJSON(rec), If: IfEqual, Have: raw})
+	batch, err := b.commit(ctx, &Batch{Writes: []Write{w}})
+	if err == nil && batch.Writes[0].Conflict {
+		err = errGroupBusy
+	}
 	if err != nil {
 		return g, "", false, err
 	}
-	return rec.Group, rec.tag(), !batch.Writes[0].Conflict, nil
+	return rec.Group, rec.tag(), true, nil
 }
 
 func merged(old json.RawMessage, patch map[string]json.RawMessage) (json.RawMessage, error) {
@@ -214,18 +218,25 @@ func (b *Broker) DeleteGroup(ctx context.Context, app AppID, id GroupID) error {
 		if err := b.removeAll(ctx, k); err != nil {
 			return err
 		}
-		g, raw, err := b.group(ctx, k)
-		if err != nil {
-			return err
-		}
-		if !g.Open && g.Members > 0 {
-			continue // somebody joined meanwhile
-		}
-		batch, err := b.commit(ctx, &Batch{Writes: []Write{{Key: groupRecordKey(k), If: IfEqual, Have: raw}}})
-		if err != nil || !batch.Writes[0].Conflict {
+		if done, err := b.deleteEmpty(ctx, k); done || err != nil {
 			return err
 		}
 	}
+}
+
+// deleteEmpty removes a group's record unless somebody joined meanwhile.
+func (b *Broker) deleteEmpty(ctx context.Context, k groupKey) (done bool, err error) {
+	lock, err := b.lockGroup(ctx, k)
+	if err != nil {
+		return false, err
+	}
+	defer lock.unlock()
+	g, raw, err := b.group(ctx, k)
+	if err != nil || !g.Open && g.Members > 0 {
+		return false, err
+	}
+	batch, err := b.commit(ctx, &Batch{Writes: []Write{lock.guarded(Write{Key: groupRecordKey(k), If: IfEqual, Have: raw})}})
+	return err == nil && !batch.Writes[0].Conflict, err
 }
 
 // removeAll ends the membership of all members of a group.

@@ -124,47 +124,6 @@ func (c *cluster) withdraw(ctx context.Context, k groupKey) {
 	}
 }
 
-// A group's members are changed by one node at a time: who holds its lock. It ends by itself should that node die.
-
-const (
-	groupLockFor  = 20 * time.Second
-	groupLockPoll = 20 * time.Millisecond
-)
-
-// lockGroup makes this node the one that may change a group's members; unlock follows.
-func (b *Broker) lockGroup(ctx context.Context, k groupKey) (unlock func(), err error) {
-	local := b.changing(k)
-	local.Lock()
-	if b.cluster == nil {
-		return local.Unlock, nil
-	}
-	key := Key{Space: SpaceServer, App: k.app, Owner: string(k.group), Name: "lock"}
-	token := []byte(b.cluster.newClaim())
-	poll := time.NewTicker(groupLockPoll)
-	defer poll.Stop()
-	for {
-		w := Write{Key: key, Value: token, If: IfAbsent, Expires: b.now().Add(groupLockFor).UnixMilli()}
-		batch, err := b.commit(ctx, &Batch{Writes: []Write{w}})
-		if err != nil {
-			local.Unlock()
-			return nil, err
-		}
-		if !batch.Writes[0].Conflict {
-			break
-		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			local.Unlock()
-			return nil, ctx.Err()
-		}
-	}
-	return func() {
-		b.commitLazily(&Batch{Writes: []Write{{Key: key, If: IfEqual, Have: token}}}, nil)
-		local.Unlock()
-	}, nil
-}
-
 // tellOpenGroup has the other nodes that a peer is connected to take it into an open group, or out of it; of an open group that ends all
 // nodes are told, with no peer. It returns when they did. A node that does not answer is passed over: what it holds comes back
 // in, or not, when it connects again.

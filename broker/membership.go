@@ -64,11 +64,11 @@ func (b *Broker) createGroup(ctx context.Context, app *app, g *groupRecord, by a
 		return false, Errorf(GroupFull, "a group has at most %d members", cfg.GroupMembers)
 	}
 	k := groupKey{app.id, g.ID}
-	unlock, err := b.lockGroup(ctx, k)
+	lock, err := b.lockGroup(ctx, k)
 	if err != nil {
 		return false, err
 	}
-	defer unlock()
+	defer lock.unlock()
 	g.Created, g.Members = b.now().UnixMilli(), 0
 	if len(g.Attributes) == 0 || string(g.Attributes) == "null" {
 		g.Attributes = json.RawMessage("{}")
@@ -84,7 +84,7 @@ func (b *Broker) createGroup(ctx context.Context, app *app, g *groupRecord, by a
 	if g.Open {
 		return false, nil
 	}
-	return false, b.change(ctx, k, g, batch.Writes[0].Value, by, members, true)
+	return false, b.change(ctx, lock, k, g, batch.Writes[0].Value, by, members, true)
 }
 
 func checkGroupFields(name string, attributes json.RawMessage) *Error {
@@ -102,11 +102,11 @@ func checkGroupFields(name string, attributes json.RawMessage) *Error {
 
 // addMembers makes peers members and returns those that were not; joining is for oneself, inviting for others.
 func (b *Broker) addMembers(ctx context.Context, app *app, k groupKey, by actor, peers []PeerID) (added []PeerID, err error) {
-	unlock, err := b.lockGroup(ctx, k)
+	lock, err := b.lockGroup(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer lock.unlock()
 	g, raw, err := b.group(ctx, k)
 	if err != nil {
 		return nil, err
@@ -120,16 +120,16 @@ func (b *Broker) addMembers(ctx context.Context, app *app, k groupKey, by actor,
 	if limit := app.cfg.Load().GroupMembers; g.Members+len(added) > limit {
 		return nil, Errorf(GroupFull, "a group has at most %d members", limit)
 	}
-	return added, b.change(ctx, k, g, raw, by, added, true)
+	return added, b.change(ctx, lock, k, g, raw, by, added, true)
 }
 
 // removeMembers ends the membership of peers and returns those that were members.
 func (b *Broker) removeMembers(ctx context.Context, k groupKey, by actor, peers []PeerID) (removed []PeerID, err error) {
-	unlock, err := b.lockGroup(ctx, k)
+	lock, err := b.lockGroup(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer lock.unlock()
 	g, raw, err := b.group(ctx, k)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (b *Broker) removeMembers(ctx context.Context, k groupKey, by actor, peers 
 	if removed, err = b.split(ctx, k, peers, true); err != nil || len(removed) == 0 {
 		return removed, err
 	}
-	return removed, b.change(ctx, k, g, raw, by, removed, false)
+	return removed, b.change(ctx, lock, k, g, raw, by, removed, false)
 }
 
 // split returns those of peers that are members, or those that are not.
@@ -165,8 +165,8 @@ func (b *Broker) split(ctx context.Context, k groupKey, peers []PeerID, members 
 // maxNoticePeers is how many peers one change names, so that its notice fits a message.
 const maxNoticePeers = 100
 
-// change commits that peers join or leave. The group's change lock is held.
-func (b *Broker) change(ctx context.Context, k groupKey, g *groupRecord, raw []byte, by actor, peers []PeerID, join bool) error {
+// change commits that peers join or leave. The group's change lock is held; should it be lost meanwhile, nothing more is changed.
+func (b *Broker) change(ctx context.Context, lock *groupLock, k groupKey, g *groupRecord, raw []byte, by actor, peers []PeerID, join bool) error {
 	for part := range slices.Chunk(peers, maxNoticePeers) {
 		if join {
 			g.Members += len(part)
@@ -174,9 +174,9 @@ func (b *Broker) change(ctx context.Context, k groupKey, g *groupRecord, raw []b
 			g.Members -= len(part)
 		}
 		next := mustJSON(g)
-		batch := b.changeBatch(k, by, part, join)
-		batch.Writes = append(batch.Writes, Write{Key: groupRecordKey(k), Value: next, If: IfEqual, Have: raw})
-		if err := b.commitChange(ctx, k, batch, part, join); err != nil {
+		c := b.newChange(lock, k, by, part, join)
+		c.group.Writes = append(c.group.Writes, lock.guarded(Write{Key: groupRecordKey(k), Value: next, If: IfEqual, Have: raw}))
+		if err := b.commitChange(ctx, c); err != nil {
 			return fmt.Errorf("change members of group %q: %w", k.group, err)
 		}
 		raw = next
@@ -184,19 +184,29 @@ func (b *Broker) change(ctx context.Context, k groupKey, g *groupRecord, raw []b
 	return nil
 }
 
-func (b *Broker) changeBatch(k groupKey, by actor, peers []PeerID, join bool) *Batch {
+// memberChange is a change on its way to the store: what is the group's, and what is its peers'. In a cluster these are two batches, since
+// the lock can guard the first alone.
+type memberChange struct {
+	key          groupKey
+	names        []PeerID
+	join         bool
+	group, peers Batch
+}
+
+func (b *Broker) newChange(lock *groupLock, k groupKey, by actor, peers []PeerID, join bool) *memberChange {
 	one := "joined"
 	if !join {
 		one = "left"
 	}
-	batch := &Batch{Appends: []Append{changeAppend(k, by, peers, join)}}
+	c := &memberChange{key: k, names: peers, join: join}
+	c.group.Appends = []Append{lock.fenced(changeAppend(k, by, peers, join))}
 	now := b.now().UnixMilli()
 	for _, p := range peers {
 		except := DeviceID("")
 		if p == by.peer {
 			except = by.device
 		}
-		batch.Appends = append(batch.Appends, Append{
+		c.peers.Appends = append(c.peers.Appends, Append{
 			App: k.app, EventPeer: p, Keep: maxWaitingEvents, Event: storedEvent(eventGroup, except, groupNotice{one, k.group, by.peer}),
 		})
 		member, membership := Write{Key: memberKey(k, p)}, Write{Key: membershipKey(k, p)}
@@ -204,9 +214,10 @@ func (b *Broker) changeBatch(k groupKey, by actor, peers []PeerID, join bool) *B
 			member.Value = encodeTime(now)
 			membership.Value, membership.Place = []byte{}, 1
 		}
-		batch.Writes = append(batch.Writes, member, membership)
+		c.group.Writes = append(c.group.Writes, lock.guarded(member))
+		c.peers.Writes = append(c.peers.Writes, membership)
 	}
-	return batch
+	return c
 }
 
 // changeAppend is a change's entry in the group's log.
@@ -222,23 +233,58 @@ func changeAppend(k groupKey, by actor, peers []PeerID, join bool) Append {
 }
 
 // commitChange commits a change and waits. Sessions enter or quit the group before any later message of it is delivered.
-func (b *Broker) commitChange(ctx context.Context, k groupKey, batch *Batch, peers []PeerID, join bool) error {
+func (b *Broker) commitChange(ctx context.Context, c *memberChange) error {
 	done := make(chan error, 1)
-	batch.Done = func(batch *Batch, err error) {
-		if err == nil {
-			if b.cluster == nil {
-				b.applyChange(k, peers, join)
+	if b.cluster == nil {
+		c.group.Appends = append(c.group.Appends, c.peers.Appends...)
+		c.group.Writes = append(c.group.Writes, c.peers.Writes...)
+		c.group.Done = func(batch *Batch, err error) {
+			if err == nil {
+				b.applyChange(c.key, c.names, c.join)
+				wakeAll(b.deliver(batch.Appends))
 			}
-			wakeAll(b.deliver(batch.Appends))
+			done <- err
 		}
-		done <- err
+	} else {
+		c.group.Done = func(batch *Batch, err error) {
+			if err == nil && c.isLost() {
+				err = errGroupBusy
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+			c.place()
+			b.store.Commit(&c.peers)
+		}
+		c.peers.Done = func(batch *Batch, err error) {
+			if err == nil {
+				wakeAll(b.deliver(slices.Concat(c.group.Appends, batch.Appends)))
+			}
+			done <- err
+		}
 	}
-	b.store.Commit(batch)
+	b.store.Commit(&c.group)
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// isLost reports whether the group's part was not done, or not all of it, since the lock had gone.
+func (c *memberChange) isLost() bool {
+	return c.group.Appends[0].Refused || slices.ContainsFunc(c.group.Writes, func(w Write) bool { return w.Conflict })
+}
+
+// place puts the change's place in the group's log into the memberships.
+func (c *memberChange) place() {
+	at := encodePosition(Position{c.group.Appends[0].N, c.group.Appends[0].ID})
+	for i := range c.peers.Writes {
+		if w := &c.peers.Writes[i]; w.Place != 0 {
+			w.Value, w.Place = at, 0
+		}
 	}
 }
 

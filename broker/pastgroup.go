@@ -33,9 +33,11 @@ func (b *Broker) ImportGroup(ctx context.Context, app AppID, g Group) (created b
 	}
 	g.Members = 0
 	k := groupKey{app, g.ID}
-	lock := b.changing(k)
-	lock.Lock()
-	defer lock.Unlock()
+	lock, err := b.lockGroup(ctx, k)
+	if err != nil {
+		return false, err
+	}
+	defer lock.unlock()
 	batch, err := b.commit(ctx, &Batch{Writes: []Write{{Key: groupRecordKey(k), Value: mustJSON(groupRecord{Group: g}), If: IfAbsent}}})
 	if err != nil {
 		return false, err
@@ -55,11 +57,13 @@ func (b *Broker) ImportMembers(ctx context.Context, app AppID, id GroupID, membe
 		}
 	}
 	k := groupKey{app, id}
-	lock := b.changing(k)
-	lock.Lock()
-	defer lock.Unlock()
+	lock, err := b.lockGroup(ctx, k)
+	if err != nil {
+		return 0, err
+	}
+	defer lock.unlock()
 	for part := range slices.Chunk(members, maxNoticePeers) {
-		n, err := b.importMembers(ctx, a, k, part)
+		n, err := b.importMembers(ctx, a, lock, k, part)
 		joined += n
 		if err != nil {
 			return joined, err
@@ -69,7 +73,7 @@ func (b *Broker) ImportMembers(ctx context.Context, app AppID, id GroupID, membe
 }
 
 // importMembers makes members. The group's change lock is held.
-func (b *Broker) importMembers(ctx context.Context, a *app, k groupKey, members []Member) (int, error) {
+func (b *Broker) importMembers(ctx context.Context, a *app, lock *groupLock, k groupKey, members []Member) (int, error) {
 	g, raw, err := b.group(ctx, k)
 	if err != nil {
 		return 0, err
@@ -85,46 +89,22 @@ func (b *Broker) importMembers(ctx context.Context, a *app, k groupKey, members 
 		return 0, Errorf(GroupFull, "it has more than %d members: raise group_members", limit)
 	}
 	g.Members += len(added)
-	peers, now := make([]PeerID, len(added)), b.now().UnixMilli()
-	batch := &Batch{Writes: []Write{{Key: groupRecordKey(k), Value: mustJSON(g), If: IfEqual, Have: raw}}}
-	for i, m := range added {
-		peers[i] = m.Peer
+	now := b.now().UnixMilli()
+	c := &memberChange{key: k, join: true}
+	c.group.Writes = []Write{lock.guarded(Write{Key: groupRecordKey(k), Value: mustJSON(g), If: IfEqual, Have: raw})}
+	for _, m := range added {
 		if m.Joined <= 0 {
 			m.Joined = now
 		}
-		batch.Writes = append(batch.Writes,
-			Write{Key: memberKey(k, m.Peer), Value: encodeTime(m.Joined)},
-			Write{Key: membershipKey(k, m.Peer), Value: []byte{}, Place: 1})
+		c.names = append(c.names, m.Peer)
+		c.group.Writes = append(c.group.Writes, lock.guarded(Write{Key: memberKey(k, m.Peer), Value: encodeTime(m.Joined)}))
+		c.peers.Writes = append(c.peers.Writes, Write{Key: membershipKey(k, m.Peer), Value: []byte{}, Place: 1})
 	}
-	batch.Appends = []Append{changeAppend(k, actor{}, peers, true)}
-	if err := b.commitChange(ctx, k, batch, peers, true); err != nil {
+	c.group.Appends = []Append{lock.fenced(changeAppend(k, actor{}, c.names, true))}
+	if err := b.commitChange(ctx, c); err != nil {
 		return 0, fmt.Errorf("import members of group %q: %w", k.group, err)
 	}
-	if batch.Writes[0].Conflict {
-		if err := b.countMembers(ctx, k, len(added)); err != nil {
-			return 0, err
-		}
-	}
 	return len(added), nil
-}
-
-// maxCountTries bounds how often a group's record is read again because another node changed it.
-const maxCountTries = 10
-
-// countMembers adds to a group's count of members.
-func (b *Broker) countMembers(ctx context.Context, k groupKey, more int) error {
-	for range maxCountTries {
-		g, raw, err := b.group(ctx, k)
-		if err != nil {
-			return err
-		}
-		g.Members += more
-		batch, err := b.commit(ctx, &Batch{Writes: []Write{{Key: groupRecordKey(k), Value: mustJSON(g), If: IfEqual, Have: raw}}})
-		if err != nil || !batch.Writes[0].Conflict {
-			return err
-		}
-	}
-	return Errorf(Internal, "the group is changed all the time by others; import it again")
 }
 
 // notMembers returns those that are not members, each once.
