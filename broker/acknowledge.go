@@ -12,6 +12,7 @@ func (s *Session) Written() {
 		}
 		clear(s.out.atOnce)
 		s.out.atOnce = s.out.atOnce[:0]
+		s.out.told = missed{}
 		s.markDirty()
 	}
 }

@@ -297,3 +297,67 @@ func TestQueueOfADeviceHoldsNothingItSent(t *testing.T) {
 		}
 	}
 }
+
+// A connection that is lost before its client acknowledged anything leaves the next one where it began: what was passed over for the
+// full queue stays passed over, and is told again. Without that it came behind what is newer.
+func TestWhatWasPassedOverStaysPassedOverWhenTheConnectionIsLost(t *testing.T) {
+	w := newWorld(t, func(c *broker.AppConfig) { c.Queue.Messages = 3 })
+	alice := w.open("alice", watching("bob"))
+	bob := w.openSilent("bob")
+	send := func(from, to int) {
+		for i := from; i <= to; i++ {
+			alice.sent("demo/peer/bob/alice", fmt.Sprint(i))
+		}
+	}
+	send(1, 2)
+	bob.messages(2)
+	bob.leave(broker.EndLost)
+	w.pass(10 * time.Millisecond)
+	send(3, 12) // 10 to 12 are kept
+
+	kept := []string{"1", "2", "10", "11", "12"}
+	missed := func(c *client) (m struct{ Count int }) {
+		t.Helper()
+		decode(t, c.await(1, isTopic("demo/event/bob/missed"))[0].Payload, &m)
+		return m
+	}
+	check := func(count int, waiting []string) {
+		t.Helper()
+		queued, err := w.b.Queue(t.Context(), "demo", "bob", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, "queued", len(queued), len(waiting))
+		bob = w.openSilent("bob")
+		want(t, "missed", missed(bob).Count, count)
+		want(t, "messages", bob.messages(len(waiting)), waiting)
+	}
+	check(7, kept)
+	bob.leave(broker.EndLost)
+	check(7, kept)
+	tool := w.open("bob", password(map[string]any{"receive": "none"})) // takes over, and consumes nothing
+	tool.leave(broker.EndDisconnect)
+	check(7, kept)
+	w.stop() // with bob connected
+	w.start()
+	alice = w.open("alice", watching("bob"))
+	check(7, kept)
+	bob.leave(broker.EndLost)
+	w.pass(10 * time.Millisecond)
+	send(13, 16) // 14 to 16 are kept
+	check(8, append(kept, "14", "15", "16"))
+	bob.leave(broker.EndDisconnect)
+
+	bob = w.open("bob")
+	bob.messages(8)
+	bob.leave(broker.EndLost)
+	bob = w.open("bob")
+	alice.sent("demo/peer/bob/alice", "17")
+	want(t, "after all was acknowledged", bob.messages(1), []string{"17"})
+	for _, o := range bob.await(1, isMessage) {
+		want(t, "message", string(o.Message.Payload), "17")
+	}
+	if len(bob.await(0, isTopic("demo/event/bob/missed"))) > 0 {
+		t.Error("told of missed messages again after it had acknowledged what came behind")
+	}
+}

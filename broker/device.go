@@ -23,6 +23,9 @@ type deviceRecord struct {
 	Opened    int64     `json:"opened,omitempty"` // Unix milliseconds of its connect: tells the sessions of a device apart
 	Will      bool      `json:"will,omitempty"`   // its session has a will, or had one that may be held back still
 	MQTT      *mqttPart `json:"mqtt,omitempty"`   // nil: no MQTT session to resume
+	// Gaps are what was passed over and the cursors have not; Missed, what the device may not have been told of that.
+	Gaps   []gapRecord `json:"gaps,omitempty"`
+	Missed missed      `json:"missed,omitzero"`
 	// Unacked are deliveries sent and not acknowledged, whether or not the MQTT session goes on.
 	Unacked []unackedEntry `json:"unacked,omitempty"`
 }

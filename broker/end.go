@@ -127,15 +127,17 @@ func (s *Session) snapshot() *deviceRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Opened: s.since, Will: s.will != nil, Absent: FirstIDAt(now.UnixMilli() + 1), Had: s.had}
-	if s.mode == receiveNone {
-		rec.Absent = s.absent // nothing became due to it
-	}
 	rec.Closed = s.how == EndDisconnect || s.how == EndDisconnectWill
 	if !rec.Closed && s.expiry > 0 { // paused
 		rec.Resume = now.Add(s.expiry).UnixMilli()
 		rec.Watch = requested
 	}
 	s.out.settle()
+	rec.Gaps, rec.Missed = s.gapRecords(), s.out.missed
+	if !rec.Closed {
+		rec.Missed.add(s.out.told)
+	}
+	s.keepBefore(rec)
 	for _, open := range [2][]flight{s.out.flights.all(), s.out.resend.all()} {
 		for i := range open {
 			if f := &open[i]; !f.done && f.log != nil {
@@ -153,6 +155,16 @@ func (s *Session) snapshot() *deviceRecord {
 		rec.MQTT = s.mqttPart()
 	}
 	return rec
+}
+
+// keepBefore leaves to the next session what the one before left, if this one consumes nothing.
+func (s *Session) keepBefore(rec *deviceRecord) {
+	if before := s.before; s.mode == receiveNone {
+		if before == nil {
+			before = &deviceRecord{}
+		}
+		rec.Absent, rec.Had, rec.Gaps, rec.Missed = before.Absent, before.Had, before.Gaps, before.Missed
+	}
 }
 
 func (s *Session) mqttPart() *mqttPart {

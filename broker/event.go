@@ -44,18 +44,18 @@ func (s *Session) errorEvent(p *Publish, t string, err *Error) Out {
 // nextMissed tells what was not delivered and will not be; it is in history.
 func (s *Session) nextMissed(out []Out) []Out {
 	o := &s.out
-	if o.missed == 0 || len(out) == cap(out) {
+	if o.missed.Count == 0 || len(out) == cap(out) {
 		return out
 	}
-	next := s.connectionEvent(eventMissed, struct {
-		Count uint64 `json:"count"`
-		Since int64  `json:"since"`
-	}{o.missed, o.missedFrom})
-	s.b.counters.missed.Add(o.missed)
-	o.missed, o.missedFrom = 0, 0
+	next := s.connectionEvent(eventMissed, o.missed)
+	s.b.counters.missed.Add(o.missed.Count)
+	told := o.missed
+	o.missed = missed{}
 	if s.mode == receiveMessages && s.grantFor(next.Topic, false).stopped {
 		return out // events only where subscribed (spec 2)
 	}
+	o.told.add(told)
+	o.toldAt = o.flown
 	return append(out, next)
 }
 

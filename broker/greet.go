@@ -135,9 +135,10 @@ func (b *Broker) openedBatch(s *Session) *Batch {
 		Connected: b.self(), Since: s.since, Address: s.remote, Protocol: s.protocol(), Opened: s.since, Will: s.will != nil,
 		Watch: s.watchedByRequest(), Had: FirstIDAt(s.since),
 	}
-	if s.mode == receiveNone {
-		rec.Absent, rec.Had = s.absent, s.had
-	}
+	s.mu.Lock()
+	rec.Gaps, rec.Missed = s.gapRecords(), s.out.missed
+	s.mu.Unlock()
+	s.keepBefore(&rec)
 	if s.expiry > 0 {
 		rec.Resume, rec.Expiry = b.now().Add(s.expiry).UnixMilli(), s.expiry.Milliseconds()
 	}

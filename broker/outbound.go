@@ -28,15 +28,17 @@ type outbound struct {
 	bytes   int          // of the payloads in pending
 	resend  fifo[flight] // of the connection before, under their old packet identifiers
 
-	flights    fifo[flight] // deliveries that await their acknowledgement, in the order sent
-	unacked    int          // of flights, those not acknowledged
-	window     int          // the most that may be
-	lastTag    uint16
-	tags       map[uint16]struct{} // in use
-	atOnce     []position          // deliveries at QoS 0 since the last Written
-	missed     uint64
-	missedFrom int64 // Unix milliseconds of the oldest one missed
-	started    bool  // the session's first packets are queued: Next may begin
+	flights fifo[flight] // deliveries that await their acknowledgement, in the order sent
+	unacked int          // of flights, those not acknowledged
+	window  int          // the most that may be
+	lastTag uint16
+	tags    map[uint16]struct{} // in use
+	atOnce  []position          // deliveries at QoS 0 since the last Written
+	missed  missed              // not told yet
+	told    missed              // told, and the client has acknowledged nothing since: it may not have heard
+	toldAt  uint64              // flown at that time
+	flown   uint64              // flights so far
+	started bool                // the session's first packets are queued: Next may begin
 }
 
 // logState is a session's cursor over one log.
@@ -52,7 +54,7 @@ type logState struct {
 	held   bool     // delivery was stopped by UNSUBSCRIBE or the receive mode
 	waited uint64   // up to this number entries waited when the session opened
 	trail  *trail   // of its deliveries; nil until there is one
-	gap    gap      // what is passed over because more waited than the queue keeps
+	gaps   gaps     // what is passed over because more waited than the queue keeps
 }
 
 // Position is a place in a log.
@@ -66,15 +68,6 @@ type position struct {
 	at  Position
 }
 
-// gap is a range of numbers that are not delivered.
-type gap struct {
-	from uint64
-	to   Position // inclusive
-}
-
-// holds reports whether number n lies in the gap.
-func (g *gap) holds(n uint64) bool { return g.from != 0 && n >= g.from && n <= g.to.N }
-
 // item is a log's entry ready to be sent.
 type item struct {
 	log   *logState
@@ -85,6 +78,7 @@ type item struct {
 
 // flight is a delivery that awaits its acknowledgement.
 type flight struct {
+	n        uint64 // the nth of the connection
 	tag      uint16
 	qos      byte
 	received bool // QoS 2: PUBREC came, PUBREL was sent
@@ -197,6 +191,8 @@ func (o *outbound) windowOpen() bool {
 }
 
 func (o *outbound) fly(f flight) {
+	o.flown++
+	f.n = o.flown
 	o.flights.push(f)
 	o.unacked++
 }
@@ -212,6 +208,9 @@ func (o *outbound) ack(tag uint16) *flight {
 		o.unacked--
 		delete(o.tags, tag)
 		acked := *f
+		if f.n > o.toldAt {
+			o.told = missed{}
+		}
 		done := 0
 		for done < o.flights.len() && o.flights.at(done).done {
 			done++
@@ -249,12 +248,18 @@ func (o *outbound) settle() {
 // before returns a position just below at, from which reading forward meets at first.
 func before(at Position) Position { return Position{N: at.N - 1, ID: at.ID.before()} }
 
-func (o *outbound) miss(n uint64, since int64) {
-	if n == 0 {
+// missed counts messages that a device is not delivered.
+type missed struct {
+	Count uint64 `json:"count"`
+	Since int64  `json:"since"` // Unix milliseconds of the oldest
+}
+
+func (m *missed) add(more missed) {
+	if more.Count == 0 {
 		return
 	}
-	o.missed += n
-	if o.missedFrom == 0 || since < o.missedFrom {
-		o.missedFrom = since
+	if m.Count == 0 || more.Since < m.Since {
+		m.Since = more.Since
 	}
+	m.Count += more.Count
 }

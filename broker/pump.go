@@ -31,7 +31,7 @@ func (s *Session) Next(out []Out) []Out {
 		if o.resend.len() == 0 { // what is sent again comes before what is new
 			out = s.nextPending(out)
 		}
-		if o.missed > 0 && len(out) < cap(out) {
+		if o.missed.Count > 0 && len(out) < cap(out) {
 			out = s.nextMissed(out)
 		}
 		if len(out) == cap(out) || s.ended || o.pending.len() > 0 || o.resend.len() > 0 || !o.windowOpen() {
@@ -67,9 +67,7 @@ func (o *outbound) nextBehind() (next *logState) {
 
 // load reads the next page of a log into pending. It unlocks s.mu while it reads, and reports whether it got anywhere.
 func (s *Session) load(l *logState) bool {
-	if l.gap.holds(l.loaded.N + 1) {
-		s.passGap(l)
-	}
+	s.passGap(l, l.loaded.N+1)
 	from := l.loaded
 	more := l.more
 	l.more = false // set again by a change of members that comes during the read
@@ -92,9 +90,9 @@ func (s *Session) load(l *logState) bool {
 			l.more, l.head = false, l.loaded.N // the log ends here for this peer, and is about to be dropped
 			break
 		}
-		if l.gap.holds(it.at.N) {
+		if _, gap := l.gaps.over(it.at.N); gap {
 			if i == 0 {
-				s.passGap(l)
+				s.passGap(l, it.at.N)
 			}
 			break
 		}
@@ -108,9 +106,13 @@ func (s *Session) load(l *logState) bool {
 	return true
 }
 
-// passGap goes to the end of a log's gap.
-func (s *Session) passGap(l *logState) {
-	l.loaded = l.gap.to
+// passGap goes to the end of the log's gap that holds number n, if there is one.
+func (s *Session) passGap(l *logState, n uint64) {
+	to, ok := l.gaps.over(n)
+	if !ok {
+		return
+	}
+	l.loaded = to
 	if s.out.pending.len() == 0 && s.out.flights.len() == 0 {
 		l.sent = l.loaded
 	}
@@ -165,7 +167,7 @@ func (s *Session) nextPending(out []Out) []Out {
 			o.unload(it.log)
 			continue
 		case renderMiss:
-			o.miss(1, it.at.ID.Time())
+			o.missed.add(missed{1, it.at.ID.Time()})
 			fallthrough
 		case renderSkip:
 			if verdict == renderMiss || it.msg != nil && it.msg.Expired(now) {
@@ -306,7 +308,7 @@ func (s *Session) nextResend(out []Out) []Out {
 		now := s.b.now().UnixMilli()
 		next, verdict := s.render(&items[0], now, true)
 		if verdict == renderMiss {
-			o.miss(1, f.at.ID.Time())
+			o.missed.add(missed{1, f.at.ID.Time()})
 			s.markAt(l, trailPassed, f.at.N, now)
 		}
 		if verdict != renderSend {

@@ -16,12 +16,14 @@ import (
 // plan sets a session's logs to where its device stood, and what of the rest is passed over.
 func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present bool) error {
 	if s.mode == receiveNone {
-		if st.record != nil {
-			s.absent, s.had = st.record.Absent, st.record.Had
-		}
+		s.before = st.record
 		return nil
 	}
-
+	if st.record != nil {
+		s.mu.Lock()
+		s.out.missed.add(st.record.Missed)
+		s.mu.Unlock()
+	}
 	logs := s.plannedLogs(st)
 	if err := b.fallbackCursors(ctx, s, st, logs); err != nil {
 		return err
@@ -54,6 +56,10 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 		if !present || l.sent.ID.Compare(at.ID) < 0 {
 			l.sent = at
 		}
+		l.gaps = st.record.gapsOf(l.id).behind(at.N)
+		if to, ok := l.gaps.over(l.sent.N + 1); ok {
+			l.sent = to
+		}
 		l.loaded = l.sent
 		l.head = max(l.head, last[i].N, at.N)
 		l.waited = last[i].N
@@ -77,9 +83,9 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 	now := b.now().UnixMilli()
 	for _, l := range w.logs {
 		l.apply(&s.out)
-		for i := 0; i+1 < len(l.skips); i += 2 {
-			s.markAt(l.state, trailPassed, l.skips[i].N, now)
-			s.markAt(l.state, trailPassedTo, l.skips[i+1].N, now)
+		for _, g := range l.passed {
+			s.markAt(l.state, trailPassed, g.from, now)
+			s.markAt(l.state, trailPassedTo, g.to.N, now)
 		}
 	}
 	return nil
@@ -196,15 +202,14 @@ type waitingLogs struct {
 // waitingLog is one log that moved since the device's cursor.
 type waitingLog struct {
 	state    *logState
-	from     Position   // what is behind this waits
-	last     Entry      // the log's end
-	newest   []Entry    // at most queue.messages of those accepted while absent, newest first
-	absentAt Position   // the last entry accepted before the device went
-	kept     []Entry    // of newest, those that stay
-	dueFrom  Position   // what was due waits behind this
-	missed   uint64     // entries passed over
-	since    int64      // Unix milliseconds of the oldest of them
-	skips    []Position // of a range to be passed over: its first number and its last place
+	from     Position // what is behind this waits
+	last     Entry    // the log's end
+	newest   []Entry  // at most queue.messages of those accepted while absent, newest first
+	absentAt Position // the last entry accepted before the device went
+	kept     []Entry  // of newest, those that stay
+	dueFrom  Position // what was due waits behind this
+	missed   missed   // of what is passed over, now and not by an earlier plan
+	passed   gaps
 }
 
 // keepAll reports whether nothing is to be passed over: the usual case, found with one short read a log.
@@ -212,7 +217,7 @@ func (w *waitingLogs) keepAll(ctx context.Context) (bool, error) {
 	messages := uint64(0)
 	for _, l := range w.logs {
 		if l.state.id.Kind != LogEvents {
-			messages += l.last.N - l.from.N
+			messages += l.last.N - l.from.N - l.state.gaps.count(l.from.N, l.last.N)
 		}
 	}
 	if messages > uint64(max(min(w.cfg.Queue.Messages, w.cfg.Queue.Connected), 0)) {
@@ -305,10 +310,10 @@ func (w *waitingLogs) cut() {
 // settle turns what stays of a log into what is passed over.
 func (w *waitingLogs) settle(ctx context.Context, l *waitingLog) error {
 	l.dueFrom = l.from
-	due := l.absentAt.N - l.from.N
-	skip := uint64(0)
+	due := l.absentAt.N - l.from.N - l.state.gaps.count(l.from.N, l.absentAt.N)
+	to := l.from.N
 	if most := uint64(max(w.cfg.Queue.Connected, 0)); due > most && l.state.id.Kind != LogEvents {
-		skip = due - most
+		to = l.state.gaps.advance(l.from.N, due-most)
 	}
 	if due > 0 {
 		old, err := w.broker.store.Read(ctx, l.state.id, Range{After: l.from.ID, Before: minID(w.tooOld, l.absentAt.ID.after()), Reverse: true, Limit: 1})
@@ -316,14 +321,14 @@ func (w *waitingLogs) settle(ctx context.Context, l *waitingLog) error {
 			return err
 		}
 		if len(old) > 0 {
-			skip = max(skip, old[0].N-l.from.N)
+			to = max(to, old[0].N)
 		}
 	}
-	if skip > 0 {
-		if err := w.pass(ctx, l, l.from, l.from.N+skip); err != nil {
+	if to > l.from.N {
+		if err := w.pass(ctx, l, l.from, to); err != nil {
 			return err
 		}
-		l.dueFrom = l.skips[1]
+		l.dueFrom = l.passed[0].to
 	}
 	end := l.last.N
 	if len(l.kept) > 0 {
@@ -355,13 +360,10 @@ func (w *waitingLogs) pass(ctx context.Context, l *waitingLog, from Position, to
 			return err
 		}
 	}
-	if l.missed == 0 {
-		l.since = first.ID.Time()
-	}
 	if l.state.id.Kind != LogEvents {
-		l.missed += to - from.N
+		l.missed.add(missed{to - from.N - l.state.gaps.count(from.N, to), first.ID.Time()})
 	}
-	l.skips = append(l.skips, Position{N: from.N + 1}, end)
+	l.passed = append(l.passed, gap{from.N + 1, end})
 	return nil
 }
 
@@ -398,19 +400,15 @@ func (w *waitingLogs) find(ctx context.Context, l *waitingLog, from Position, to
 	return from, nil
 }
 
-// apply sets the session's log to the plan: a skip at the cursor moves it, one further on becomes the log's gap.
+// apply sets the session's log to the plan.
 func (l *waitingLog) apply(o *outbound) {
 	s := l.state
-	for i := 0; i+1 < len(l.skips); i += 2 {
-		first, end := l.skips[i], l.skips[i+1]
-		if first.N == s.loaded.N+1 {
-			s.loaded, s.sent = end, end
-		} else {
-			s.gap = gap{from: first.N, to: end}
-		}
+	s.gaps = s.gaps.with(l.passed)
+	if to, ok := s.gaps.over(s.loaded.N + 1); ok {
+		s.loaded, s.sent = to, to
 	}
 	s.behind = s.loaded.N < s.head
-	o.miss(l.missed, l.since)
+	o.missed.add(l.missed)
 }
 
 // waiting is how many messages of a log are still to be delivered.
@@ -418,11 +416,7 @@ func (l *logState) waiting() uint64 {
 	if l.id.Kind == LogEvents || l.head <= l.loaded.N {
 		return 0
 	}
-	n := l.head - l.loaded.N
-	if l.gap.from != 0 && l.gap.from > l.loaded.N {
-		n -= min(n, l.gap.to.N+1-l.gap.from)
-	}
-	return n
+	return l.head - l.loaded.N - l.gaps.count(l.loaded.N, l.head)
 }
 
 func maxID(a, b MessageID) MessageID {

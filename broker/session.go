@@ -52,8 +52,8 @@ type Session struct {
 	stopped  []string       // filters of one's own whose delivery UNSUBSCRIBE stopped
 	in       inbound
 	out      outbound
-	had      MessageID // deviceRecord.Had, with ended; receive none: from the start
-	absent   MessageID // receive none: what was absent before it stays so
+	had      MessageID     // deviceRecord.Had, with ended; receive none: from the start
+	before   *deviceRecord // receive none: what the session before left, which stays so for the next
 	refusals refusals
 	moving   atomic.Bool     // it was asked to go on at another node
 	dirty    bool            // waits for its cursors to be saved

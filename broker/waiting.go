@@ -100,8 +100,8 @@ func (b *Broker) waitingIDs(ctx context.Context, app AppID, peer PeerID, device 
 func (b *Broker) remaining(ctx context.Context, l *logState) (ids []MessageID, err error) {
 	from := l.loaded
 	for from.N < l.head {
-		if l.gap.from != 0 && from.N+1 >= l.gap.from && from.N < l.gap.to.N {
-			from = l.gap.to
+		if to, ok := l.gaps.over(from.N + 1); ok {
+			from = to
 		}
 		entries, err := b.store.Read(ctx, l.id, Range{After: from.ID, Limit: 1000})
 		if err != nil || len(entries) == 0 {
@@ -112,7 +112,7 @@ func (b *Broker) remaining(ctx context.Context, l *logState) (ids []MessageID, e
 				from = Position{e.N, e.ID}
 				continue
 			}
-			if l.gap.from != 0 && e.N >= l.gap.from && e.N <= l.gap.to.N {
+			if _, gap := l.gaps.over(e.N); gap {
 				break
 			}
 			ids = append(ids, e.ID)
