@@ -134,9 +134,7 @@ func (s *Session) snapshot() *deviceRecord {
 	}
 	s.out.settle()
 	rec.Gaps, rec.Missed = s.gapRecords(), s.out.missed
-	if !rec.Closed {
-		rec.Missed.add(s.out.told)
-	}
+	rec.Missed.add(s.out.told) // also after DISCONNECT: what the client had not read by then is lost
 	s.keepBefore(rec)
 	for _, open := range [2][]flight{s.out.flights.all(), s.out.resend.all()} {
 		for i := range open {
