@@ -39,7 +39,7 @@ func parse(args []string) (o options, err error) {
 	f.Float64Var(&o.rate, "rate", 300, "`messages` a second")
 	f.IntVar(&o.peers, "peers", 24, "`peers` of each of the two apps")
 	f.IntVar(&o.storm, "storm", 500, "`clients` that reconnect at once in a storm")
-	f.IntVar(&o.queue, "queue", ample, "`messages` that the second app keeps for an absent device; what falls out must be in missed")
+	f.IntVar(&o.queue, "queue", 50, "`messages` that the second app keeps for an absent device; what falls out must be in missed")
 	f.StringVar(&o.kith, "kith", "", "the `program` to torment (default: built from this module)")
 	f.BoolVar(&o.race, "race", false, "build it with the race detector")
 	f.StringVar(&o.out, "out", "", "a `file` for the JSON")

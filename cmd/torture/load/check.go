@@ -44,7 +44,8 @@ func (r *Report) Broken() int {
 	return r.Unanswered + r.Lost + r.Duplicated + r.Disordered + r.Misdelivered + r.Unrecorded + r.Repeated + r.Presence + r.Faulty
 }
 
-// Check waits for what is on its way and judges. The sending has stopped and everything stands again.
+// Check waits for what is on its way and judges. The sending has stopped and everything stands again. Those who departed return at the
+// end: what waited for them must come, and what no longer did be told as missed.
 func (l *Load) Check(ctx context.Context) (*Report, error) {
 	_ = until(ctx, returnWithin, "not all come back", func() bool { return l.allBack() })
 	// Whoever waits in vain shows in the counts below.
@@ -60,6 +61,12 @@ func (l *Load) Check(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	for d := range waiting {
+		d.departed.Store(false)
+		d.Return()
+	}
+	_ = until(ctx, returnWithin, "not all of the departed come back", func() bool { return l.allBack() })
+	l.settle(ctx)
 	l.judge(r, waiting)
 	for _, a := range l.apps {
 		if err := l.checkHistory(ctx, a, r); err != nil {
@@ -163,6 +170,9 @@ func (l *Load) waiting(ctx context.Context) (map[*Device]map[string]bool, error)
 
 // judge accounts for every acknowledged message at every device that it was due to.
 func (l *Load) judge(r *Report, waiting map[*Device]map[string]bool) {
+	for _, keys := range waiting {
+		r.Waiting += len(keys)
+	}
 	absent := map[*Device]int{}
 	examples := map[*Device]string{}
 	for _, s := range l.streams {
@@ -176,7 +186,8 @@ func (l *Load) judge(r *Report, waiting map[*Device]map[string]bool) {
 			r.Delivered += acked - len(missing)
 			for n := range missing {
 				if waiting[d][s.key(n)] {
-					r.Waiting++
+					r.Lost++
+					l.counts.example("%s did not get what waited for it: %s", d, s.key(n))
 					continue
 				}
 				absent[d]++

@@ -67,8 +67,17 @@ func TestTheJudgeTellsEachBrokenPromise(t *testing.T) {
 			for _, d := range s.due {
 				w[d] = map[string]bool{s.key(0): true}
 			}
+			all(s, 1)
 			return w
 		}, nil},
+		{"waiting for nothing", func(_ *Load, s *Stream) map[*Device]map[string]bool {
+			accept(s, 1)
+			w := map[*Device]map[string]bool{}
+			for _, d := range s.due {
+				w[d] = map[string]bool{s.key(0): true}
+			}
+			return w
+		}, func(r *Report) int { return r.Lost }},
 		{"missed", func(_ *Load, s *Stream) map[*Device]map[string]bool {
 			accept(s, 2)
 			for _, d := range s.due {

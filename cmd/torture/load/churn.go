@@ -32,7 +32,7 @@ func (l *Load) churn(ctx context.Context) {
 	}
 }
 
-// Depart lets some devices leave for good: what comes for them must wait. At least one peer is then on no device.
+// Depart lets some devices leave until Check: what comes for them must wait. At least one peer is then on no device.
 func (l *Load) Depart() {
 	for i, d := range l.Devices() {
 		if i%departing == 0 {

@@ -27,7 +27,7 @@ type Device struct {
 	sends  []*Stream
 	turn   int // of sends
 
-	departed atomic.Bool // away for good
+	departed atomic.Bool // away until Check
 
 	mu      sync.Mutex
 	conn    *conn // nil: not connected

@@ -8,7 +8,7 @@
 //
 // Promises, and how each is checked:
 //
-//	acknowledged is kept   each device that a message is due to got it, or it waits in the device's queue, or a missed event counted it
+//	acknowledged is kept   each device that a message is due to got it, those that had departed in the end, or a missed event counted it
 //	order                  each device got a stream's messages, each when it first came, in the order of their ids; and those that
 //	                       one connection had acknowledged in the order of their numbers have their ids in that order
 //	once                   no message came twice on one connection or under two ids; history has each acknowledged one once
