@@ -75,7 +75,8 @@ func (b *Broker) saveCursors(ctx context.Context) {
 }
 
 // cursorWrites returns the writes for the cursors that moved since they were saved, or for all. A cursor that never moved needs
-// none, but for a group's log: a known device without one begins at the beginning of its own logs. s.mu is held.
+// none, but for a group's log: a known device without one begins at the beginning of its own logs. In a cluster a cursor is moved only
+// while the device is this node's: a write that was held up on its way would move it back, before a gap that was passed. s.mu is held.
 func (s *Session) cursorWrites(all bool) (writes []Write) {
 	expires := s.b.now().Add(2 * s.app.cfg.Load().Queue.Age).UnixMilli()
 	for _, l := range s.out.logs {
@@ -85,7 +86,7 @@ func (s *Session) cursorWrites(all bool) (writes []Write) {
 		l.saved = l.cursor
 		at := encodePosition(l.cursor)
 		writes = append(writes,
-			Write{Key: cursorKey(s.app.id, s.peer, s.device, l.id), Value: at, Expires: expires},
+			s.guarded(Write{Key: cursorKey(s.app.id, s.peer, s.device, l.id), Value: at, Expires: expires}),
 			Write{Key: cursorKey(s.app.id, s.peer, "", l.id), Value: encodePosition(s.far.raise(l.id, l.cursor))})
 	}
 	return writes
