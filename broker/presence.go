@@ -14,7 +14,7 @@ const (
 type presenceState struct {
 	online bool
 	retain bool  // the state as it stands, not a change
-	ts     int64 // Unix milliseconds of the change; 0: unknown
+	ts     int64 // Unix milliseconds of the change, or of the answer where the change is not known
 }
 
 // setOnline notes a change and queues it to the watchers, which it returns to be woken once the shard is unlocked.
@@ -88,7 +88,11 @@ func (b *Broker) addWatcher(s *Session, to PeerID, quiet bool) (online bool) {
 	}
 	p.watchers[s] = struct{}{}
 	if !quiet {
-		s.queuePresence(to, presenceState{online: p.online, retain: true, ts: p.changed})
+		ts := p.changed
+		if ts == 0 {
+			ts = b.now().UnixMilli()
+		}
+		s.queuePresence(to, presenceState{online: p.online, retain: true, ts: ts})
 	}
 	return p.online
 }
