@@ -179,10 +179,7 @@ func (s *Session) checkWatches(cfg *AppConfig, to PeerID) *Error {
 	if s.super || !cfg.RequireWatch {
 		return nil
 	}
-	s.mu.Lock()
-	_, ok := s.watch[to]
-	s.mu.Unlock()
-	if !ok {
+	if !s.watches(to) {
 		return Errorf(InvalidTarget, "watch %s before sending to it", to)
 	}
 	return nil

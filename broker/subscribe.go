@@ -90,9 +90,12 @@ func (s *Session) Subscribe(ctx context.Context, subs []Subscription, proof *Wat
 			errs[i] = s.addOwnSub(&subs[i])
 			continue
 		}
-		if errs[i] = watchErr; watchErr == nil {
-			s.addPresenceSub(PeerID(parsed.first), &subs[i])
+		to := PeerID(parsed.first)
+		if watchErr != nil && !s.watches(to) { // what is watched already needs no proof, whatever came with it (spec 4)
+			errs[i] = watchErr
+			continue
 		}
+		s.addPresenceSub(to, &subs[i])
 	}
 	s.countRefused(errs)
 	s.link.Wake()

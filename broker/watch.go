@@ -85,6 +85,13 @@ func (s *Session) removePresenceSub(to PeerID) (existed bool) {
 	return existed
 }
 
+// watches reports whether the session watches a peer, however the watch was made.
+func (s *Session) watches(to PeerID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watch[to] != nil
+}
+
 // watchEntry returns the session's entry for a watched peer, made if needed. s.mu is held.
 func (s *Session) watchEntry(to PeerID) *watched {
 	if s.watch == nil {
