@@ -32,9 +32,6 @@ func (c *Config) Warnings() Problems {
 		if !a.Signature.Required && !c.onLoopback() {
 			v.add(path+"signature.required", fmt.Sprintf("app %s takes unsigned sessions, and a listener is open to other machines: anyone who reaches it can be any peer", a.ID))
 		}
-		if a.History.Age > 0 {
-			v.add(path+"history.age", "older messages are hidden from history; this version does not give their disk space back")
-		}
 		if n := len(a.MasterKey); n < 16 {
 			v.add(path+"master_key", fmt.Sprintf("is only %d bytes long; make one with: openssl rand -hex 24", n))
 		}
