@@ -173,11 +173,9 @@ func (c *cluster) answer(ctx context.Context, kind askKind, q *question) (*reply
 			return &reply{Shares: &own}, nil
 		}
 	case askDrain, askUndrain:
-		n, err := c.b.drainHere(kind == askDrain)
-		if err != nil {
-			return &reply{}, nil
+		if n, err := c.b.drainHere(kind == askDrain); err == nil {
+			return &reply{Node: &n}, nil
 		}
-		return &reply{Node: &n}, nil
 	case askOpenGroup:
 		c.b.changeOpenGroup(key, groupKey{q.App, q.Group}, q.In)
 	default:

@@ -252,7 +252,7 @@ func (m *mover) checkEnd(ctx context.Context, l LogEnd) error {
 	if err != nil {
 		return err
 	}
-	if ends[0].ID != l.ID && !(ends[0].ID.IsZero() && l.N > 0) {
+	if ends[0].ID != l.ID && (!ends[0].ID.IsZero() || l.N == 0) {
 		return fmt.Errorf("log %c of %q: %w", l.Kind, l.Owner, ErrMovedOtherwise)
 	}
 	return nil

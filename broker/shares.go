@@ -185,7 +185,7 @@ func (s *shares) choose(c *cluster, app AppID, topic string) (chosen []chosenSha
 }
 
 // takes says of which shared subscriptions a member here has a message.
-func (c *cluster) takes(app AppID, topic string, chosen []chosenShare) func(filter string) bool {
+func (c *cluster) takes(app AppID, chosen []chosenShare) func(filter string) bool {
 	return func(filter string) bool {
 		for i := range chosen {
 			if chosen[i].filter == filter {

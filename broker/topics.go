@@ -41,7 +41,7 @@ func (b *Broker) publishTopic(s *Session, app AppID, p *Publish) error {
 		return nil
 	}
 	chosen := b.cluster.shares.choose(b.cluster, app, string(p.Topic))
-	b.topics.Publish(s, app, p, b.cluster.takes(app, string(p.Topic), chosen))
+	b.topics.Publish(s, app, p, b.cluster.takes(app, chosen))
 	if others := b.cluster.others(); len(others) > 0 {
 		note := encodeTopicNote(app, id, p, chosen)
 		for _, node := range others {
@@ -60,7 +60,7 @@ func (c *cluster) heardTopic(r *fieldReader) {
 	if p.Retain {
 		c.b.topics.Retain(app, id, p)
 	}
-	c.b.topics.Publish(nil, app, p, c.takes(app, string(p.Topic), chosen))
+	c.b.topics.Publish(nil, app, p, c.takes(app, chosen))
 }
 
 // A note of a publish is the app, the id of what is retained, who was chosen for which shared subscription, and the publish.

@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // A trail is what happened to the deliveries of one log to one device: when each was sent and acknowledged. It answers "did she get
@@ -51,20 +52,20 @@ func (t *trail) mark(kind trailKind, n uint64, now int64) {
 		t.buf = binary.AppendUvarint(t.buf, uint64(now)) //nolint:gosec // after 1970
 	}
 	t.buf = binary.AppendUvarint(t.buf, zigzag(int64(n-t.lastN))*uint64(trailKinds)+uint64(kind)) //nolint:gosec // numbers are far below 2^60
-	t.buf = binary.AppendUvarint(t.buf, uint64(max(now-t.lastT, 0)))                              //nolint:gosec // not negative
+	t.buf = binary.AppendUvarint(t.buf, uint64(max(now-t.lastT, 0)))
 	t.lastN, t.lastT = n, max(now, t.lastT)
 }
 
 func zigzag(d int64) uint64 { return uint64(d<<1) ^ uint64(d>>63) } //nolint:gosec // both ways the same bits
 
-func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) } //nolint:gosec // both ways the same bits
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
 
 // write returns the write that saves the trail, and begins another record where this one is large enough.
 func (t *trail) write(s *Session, log LogID, expires int64) (Write, bool) {
 	if len(t.buf) == t.saved {
 		return Write{}, false
 	}
-	w := Write{Key: trailKey(s.app.id, s.peer, s.device, log, t.first, t.began), Value: t.buf[:len(t.buf):len(t.buf)], Expires: expires}
+	w := Write{Key: trailKey(s.app.id, s.peer, s.device, log, t.first, t.began), Value: slices.Clip(t.buf), Expires: expires}
 	t.saved = len(t.buf)
 	if t.saved >= trailRecord {
 		*t = trail{}
