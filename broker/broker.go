@@ -186,9 +186,9 @@ func (b *Broker) CheckAppKey(id AppID, key string) bool {
 // Run does the broker's background work until ctx ends: it publishes the wills that a crash left, saves how far
 // sessions came, and trims history.
 func (b *Broker) Run(ctx context.Context) error {
-	var history sync.WaitGroup
-	history.Go(func() { b.keepHistory(ctx) })
-	defer history.Wait()
+	var work sync.WaitGroup
+	work.Go(func() { b.keepHistory(ctx) })
+	defer work.Wait()
 	if b.cluster != nil {
 		left := make(chan struct{})
 		go func() {
@@ -199,9 +199,15 @@ func (b *Broker) Run(ctx context.Context) error {
 		<-left
 		return nil
 	}
-	if err := b.publishLeftWills(ctx, func(of string) bool { return of != b.incarnation }); err != nil {
+	left := func(of string) bool { return of != b.incarnation }
+	if err := b.publishLeftWills(ctx, left); err != nil {
 		b.log.Error("wills of the last run could not be published", "err", err)
 	}
+	work.Go(func() {
+		if err := b.endLeft(ctx, left, b.started); err != nil && ctx.Err() == nil {
+			b.log.Warn("sessions of the last run could not be ended; the next start tries again", "err", err)
+		}
+	})
 	b.saveCursors(ctx)
 	return nil
 }

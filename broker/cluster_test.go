@@ -525,6 +525,29 @@ func TestWillOfADeadNodeIsPublishedThoughTheNodeThatSeesToItDiesOverIt(t *testin
 	want(t, "once", eve.messages(1), []string{"gone"})
 }
 
+func TestWhatADeadNodesSessionsLeftHasATerm(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[1].open("bob/phone")
+	bob.request("join", map[string]any{"open": true})
+	var mu sync.Mutex
+	terms := map[string]time.Duration{}
+	n[0].gate.beforeCommit(func(b *broker.Batch) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, w := range b.Writes {
+			if w.Key.Owner == "bob" && w.Expires > 0 {
+				terms[w.Key.Name] = time.Until(time.UnixMilli(w.Expires)).Round(time.Minute)
+			}
+		}
+	})
+	n[1].freeze()
+	defer n[1].thaw()
+	n[0].until("it is buried", func() bool { return n[0].isBuried("n2#") })
+	mu.Lock()
+	defer mu.Unlock()
+	want(t, "terms", terms, map[string]time.Duration{"phone": 7 * 24 * time.Hour, "open": 30 * time.Minute})
+}
+
 func TestKickAndBanReachAllNodes(t *testing.T) {
 	n := newNodes(t, 2)
 	bob := n[1].open("bob")

@@ -248,11 +248,15 @@ func (c *cluster) buryGone(present map[NodeID]bool) {
 	}
 }
 
-// bury publishes the wills of a node that is gone and clears its whereabouts away. What cannot be done is tried again with the next look.
+// bury publishes the wills of a node that is gone, ends what its sessions left and clears its whereabouts away. What cannot be done is tried again with the next look.
 func (c *cluster) bury(id NodeID, n *knownNode) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	err := c.b.publishLeftWills(ctx, func(of string) bool { return of == string(id) })
+	dead := func(of string) bool { return of == string(id) }
+	err := c.b.publishLeftWills(ctx, dead)
+	if err == nil {
+		err = c.b.endLeft(ctx, dead, c.goneAt(id))
+	}
 	if err == nil {
 		err = c.clearWhereabouts(ctx, id)
 	}
