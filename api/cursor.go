@@ -20,6 +20,7 @@ const (
 	nodeList    listKind = 'n'
 	auditList   listKind = 'l'
 	traceList   listKind = 't'
+	queueList   listKind = 'q'
 )
 
 // cursor makes the opaque text of a place in a list.
@@ -63,6 +64,18 @@ func (k listKind) lastGroup(cursor string) (broker.GroupID, error) {
 		return "", malformed("cursor is not one that this list gave out")
 	}
 	return group, nil
+}
+
+// lastMessage is last for lists in the order of message ids.
+func (k listKind) lastMessage(cursor string) (id broker.MessageID, err error) {
+	last, err := k.last(cursor)
+	if err != nil || last == "" {
+		return id, err
+	}
+	if id, err = broker.ParseMessageID(last); err != nil {
+		return id, malformed("cursor is not one that this list gave out")
+	}
+	return id, nil
 }
 
 // PageQuery is the part of a query that pages through a list.

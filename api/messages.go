@@ -83,14 +83,8 @@ func (in *HistoryInput) query() (q broker.HistoryQuery, err error) {
 	if selectors > 1 {
 		return q, malformed("conversation, group, peers, from and peer exclude each other")
 	}
-	last, err := messageList.last(in.Cursor)
-	if err != nil || last == "" {
-		return q, err
-	}
-	if q.Cursor, err = broker.ParseMessageID(last); err != nil {
-		return q, malformed("cursor is not one that this list gave out")
-	}
-	return q, nil
+	q.Cursor, err = messageList.lastMessage(in.Cursor)
+	return q, err
 }
 
 func parseConversation(s string) (broker.ConversationID, error) {

@@ -123,6 +123,9 @@ func TestTheQueueIsReadAndEmptied(t *testing.T) {
 	if diff := cmp.Diff([]string{"one", "two", "three"}, texts(queue.Items)); diff != "" {
 		t.Error(diff)
 	}
+	if diff := cmp.Diff([]string{"one", "two", "three"}, texts(all[message](s, path, "2"))); diff != "" {
+		t.Errorf("in pages: %s", diff)
+	}
 	s.call(viewer, "GET", path+"?device=phone", nil).ok(200, &queue)
 	if len(queue.Items) != 3 {
 		t.Errorf("phone: %v", texts(queue.Items))

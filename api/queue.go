@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"kith/broker"
 )
@@ -10,12 +11,8 @@ import (
 // QueueInput asks for a queue.
 type QueueInput struct {
 	PeerPath
+	PageQuery
 	Device string `query:"device" doc:"This device's queue; else that of the device with the most waiting." example:"phone"`
-}
-
-// Queue is what waits for a device.
-type Queue struct {
-	Items []Message `json:"items" nullable:"false" doc:"What waits, oldest first."`
 }
 
 // Removed tells how much was removed.
@@ -27,8 +24,8 @@ func (s *Server) registerQueue() {
 	register(s, operation{
 		id: "get-queue", method: http.MethodGet, path: "/v1/apps/{app}/peers/{peer}/queue", tag: "peers", role: RoleViewer,
 		summary: "Read an offline queue", description: "What waits for a device of the peer as it stands, oldest first. Reading it consumes nothing.",
-		errors: []broker.Code{broker.InvalidPeer}, answer: Queue{Items: []Message{exampleMessage()}},
-	}, func(ctx context.Context, in *QueueInput) (*Answer[Queue], error) {
+		errors: []broker.Code{broker.InvalidPeer}, answer: Page[Message]{Items: []Message{exampleMessage()}, Next: queueList.cursor(exampleMessage().ID.String())},
+	}, func(ctx context.Context, in *QueueInput) (*Answer[Page[Message]], error) {
 		peer, err := in.peer()
 		if err != nil {
 			return nil, err
@@ -39,11 +36,16 @@ func (s *Server) registerQueue() {
 				return nil, err
 			}
 		}
+		after, err := queueList.lastMessage(in.Cursor)
+		if err != nil {
+			return nil, err
+		}
 		items, err := s.broker.Queue(ctx, in.app(), peer, device)
 		if err != nil {
 			return nil, err
 		}
-		return answer(Queue{Items: messagesOf(items)}), nil
+		items = slices.DeleteFunc(items, func(i broker.HistoryItem) bool { return i.ID.Compare(after) <= 0 })
+		return answer(pageOf(messagesOf(items), in.Limit, queueList, func(m *Message) string { return m.ID.String() })), nil
 	})
 	register(s, operation{
 		id: "clear-queue", method: http.MethodDelete, path: "/v1/apps/{app}/peers/{peer}/queue", tag: "peers", role: RoleOperator,

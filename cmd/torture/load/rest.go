@@ -67,13 +67,31 @@ func (l *Load) makeGroups(ctx context.Context, a *App) error {
 
 // history calls each for all messages of the app, oldest first.
 func (l *Load) history(ctx context.Context, a *App, each func(item)) error {
-	for path := "/messages?order=asc&limit=1000"; ; {
+	if err := l.list(ctx, a, "/messages?order=asc", each); err != nil {
+		return fmt.Errorf("read history: %w", err)
+	}
+	return nil
+}
+
+// queue is what waits for a device.
+func (l *Load) queue(ctx context.Context, d *Device) (waiting []item, err error) {
+	path := "/peers/" + url.PathEscape(string(d.peer)) + "/queue?device=" + url.QueryEscape(string(d.name))
+	if err := l.list(ctx, d.app, path, func(i item) { waiting = append(waiting, i) }); err != nil {
+		return nil, fmt.Errorf("read the queue of %s: %w", d, err)
+	}
+	return waiting, nil
+}
+
+// list calls each for all items of a paged list, whose path has a query already.
+func (l *Load) list(ctx context.Context, a *App, path string, each func(item)) error {
+	path += "&limit=1000"
+	for at := path; ; {
 		var page struct {
 			Items []item `json:"items"`
 			Next  string `json:"next"`
 		}
-		if err := l.call(ctx, a, http.MethodGet, path, nil, &page); err != nil {
-			return fmt.Errorf("read history: %w", err)
+		if err := l.call(ctx, a, http.MethodGet, at, nil, &page); err != nil {
+			return err
 		}
 		for _, i := range page.Items {
 			each(i)
@@ -81,18 +99,6 @@ func (l *Load) history(ctx context.Context, a *App, each func(item)) error {
 		if page.Next == "" {
 			return nil
 		}
-		path = "/messages?order=asc&limit=1000&cursor=" + url.QueryEscape(page.Next)
+		at = path + "&cursor=" + url.QueryEscape(page.Next)
 	}
-}
-
-// queue is what waits for a device.
-func (l *Load) queue(ctx context.Context, d *Device) ([]item, error) {
-	var q struct {
-		Items []item `json:"items"`
-	}
-	path := "/peers/" + url.PathEscape(string(d.peer)) + "/queue?device=" + url.QueryEscape(string(d.name))
-	if err := l.call(ctx, d.app, http.MethodGet, path, nil, &q); err != nil {
-		return nil, fmt.Errorf("read the queue of %s: %w", d, err)
-	}
-	return q.Items, nil
 }
