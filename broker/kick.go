@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-// Kick ends the peer's sessions, or that of one device; it returns how many. A CONNECT signed before is refused afterwards.
+// Kick ends the peer's sessions, or that of one device; it returns how many. A signed CONNECT shown before is refused afterwards.
 func (b *Broker) Kick(ctx context.Context, app AppID, peer PeerID, device DeviceID) (int, error) {
 	if _, err := b.app(app); err != nil {
 		return 0, err
@@ -42,7 +42,7 @@ func (b *Broker) kickConnected(app AppID, peer PeerID, device DeviceID) (n int) 
 }
 
 // noteKick notes when the peer's sessions, or that of one device, were kicked: what its node does not hear of it finds out later, and what
-// was signed before is refused.
+// was shown before is refused.
 func (b *Broker) noteKick(ctx context.Context, app AppID, peer PeerID, device DeviceID) error {
 	sig := (*b.apps.Load())[app].cfg.Load().Signature
 	now := b.now()

@@ -129,10 +129,7 @@ func (b *Broker) useNonce(ctx context.Context, a *app, p *proof, seconds int64, 
 			return err
 		}
 		if !batch.Writes[0].Conflict {
-			if again != reuseConnect {
-				return nil
-			}
-			return b.refuseKicked(ctx, a.id, peer, (seconds+1)*1000) // it may have been signed at that second's end
+			return nil
 		}
 		held = batch.Writes[0].Current
 	} else {
@@ -145,17 +142,12 @@ func (b *Broker) useNonce(ctx context.Context, a *app, p *proof, seconds int64, 
 	if len(held) < 8 || string(held[8:]) != use || !again.allowed(cfg) {
 		return Errorf(SignatureFailed, "the nonce was used before; make a new one for each signature")
 	}
-	return b.refuseKicked(ctx, a.id, peer, int64(binary.BigEndian.Uint64(held))) //nolint:gosec // milliseconds
-}
-
-// refuseKicked refuses what was signed or first shown at since, in Unix milliseconds, when the peer was kicked or banned then or later.
-func (b *Broker) refuseKicked(ctx context.Context, app AppID, peer PeerID, since int64) error {
-	kicked, err := b.store.Get(ctx, []Key{kickedKey(app, peer)})
+	kicked, err := b.store.Get(ctx, []Key{kickedKey(a.id, peer)})
 	if err != nil {
 		return err
 	}
-	if len(kicked[0]) == 8 && int64(binary.BigEndian.Uint64(kicked[0])) >= since { //nolint:gosec // milliseconds
-		return Errorf(SignatureFailed, "the peer was kicked or banned since this was signed; sign again")
+	if len(kicked[0]) == 8 && binary.BigEndian.Uint64(kicked[0]) >= binary.BigEndian.Uint64(held) {
+		return Errorf(SignatureFailed, "the peer was kicked or banned since this was first shown; sign again")
 	}
 	return nil
 }
