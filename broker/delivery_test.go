@@ -338,7 +338,8 @@ func TestWhatWasPassedOverStaysPassedOverWhenTheConnectionIsLost(t *testing.T) {
 	tool := w.open("bob", password(map[string]any{"receive": "none"})) // takes over, and consumes nothing
 	tool.leave(broker.EndDisconnect)
 	check(7, kept)
-	w.stop() // with bob connected
+	bob.request("watch", map[string]any{"peers": []string{"carol"}}) // writes the device's record again
+	w.stop()                                                         // with bob connected
 	w.start()
 	alice = w.open("alice", watching("bob"))
 	check(7, kept)

@@ -108,14 +108,13 @@ func (b *Broker) endedBatch(s *Session) *Batch {
 	rec := s.snapshot()
 	now := b.now()
 	age := s.app.cfg.Load().Queue.Age
-	writes := []Write{
-		s.guarded(Write{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec), Expires: now.Add(age).UnixMilli()}),
-		{Key: seenKey(s.app.id, s.peer), Value: encodeTime(now.UnixMilli())},
-	}
 	s.mu.Lock()
-	writes = append(writes, s.cursorWrites(true)...)
-	writes = append(writes, s.trailWrites()...)
+	writes := slices.Concat(s.cursorWrites(true), s.trailWrites()) // first, as in openedBatch
 	s.mu.Unlock()
+	writes = append(writes,
+		s.guarded(Write{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec), Expires: now.Add(age).UnixMilli()}),
+		Write{Key: seenKey(s.app.id, s.peer), Value: encodeTime(now.UnixMilli())},
+	)
 	writes = append(writes, b.openEnded(s)...)
 	return &Batch{Writes: writes}
 }
@@ -133,9 +132,7 @@ func (s *Session) snapshot() *deviceRecord {
 		rec.Watch = requested
 	}
 	s.out.settle()
-	rec.Gaps, rec.Missed = s.gapRecords(), s.out.missed
-	rec.Missed.add(s.out.told) // also after DISCONNECT: what the client had not read by then is lost
-	s.keepBefore(rec)
+	s.recordGaps(rec)
 	for _, open := range [2][]flight{s.out.flights.all(), s.out.resend.all()} {
 		for i := range open {
 			if f := &open[i]; !f.done && f.log != nil {
@@ -153,16 +150,6 @@ func (s *Session) snapshot() *deviceRecord {
 		rec.MQTT = s.mqttPart()
 	}
 	return rec
-}
-
-// keepBefore leaves to the next session what the one before left, if this one consumes nothing.
-func (s *Session) keepBefore(rec *deviceRecord) {
-	if before := s.before; s.mode == receiveNone {
-		if before == nil {
-			before = &deviceRecord{}
-		}
-		rec.Absent, rec.Had, rec.Gaps, rec.Missed = before.Absent, before.Had, before.Gaps, before.Missed
-	}
 }
 
 func (s *Session) mqttPart() *mqttPart {

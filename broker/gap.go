@@ -76,14 +76,25 @@ type gapRecord struct {
 	To   Position `json:"to"`
 }
 
-// gapRecords returns the gaps that the session's cursors have not passed. s.mu is held.
-func (s *Session) gapRecords() (records []gapRecord) {
+// recordGaps notes what the session passed over, and what of that its client may not have heard, also by the time of its DISCONNECT. A
+// session that consumes nothing leaves what the one before it left. Gaps that the cursors have passed are noted, too: the store may have
+// lost that, and the next open leaves out what lies before the cursors it finds. s.mu is held.
+func (s *Session) recordGaps(rec *deviceRecord) {
+	if s.mode == receiveNone {
+		before := s.before
+		if before == nil {
+			before = &deviceRecord{}
+		}
+		rec.Absent, rec.Had, rec.Gaps, rec.Missed = before.Absent, before.Had, before.Gaps, before.Missed
+		return
+	}
 	for _, l := range s.out.logs {
-		for _, g := range l.gaps.behind(l.cursor.N) {
-			records = append(records, gapRecord{l.id.short(), g.from, g.to})
+		for _, g := range l.gaps {
+			rec.Gaps = append(rec.Gaps, gapRecord{l.id.short(), g.from, g.to})
 		}
 	}
-	return records
+	rec.Missed = s.out.missed
+	rec.Missed.add(s.out.told)
 }
 
 // gapsOf returns the recorded gaps of a log.

@@ -125,8 +125,10 @@ func (b *Broker) storeOpened(ctx context.Context, s *Session) error {
 
 // closeIfLost ends a session whose device is another node's by now.
 func (s *Session) closeIfLost(opened *Batch) {
-	if opened.Writes[0].Conflict {
-		s.link.Close(CloseTakenOver)
+	for i := range opened.Writes {
+		if w := &opened.Writes[i]; w.Key.Space == SpaceDevice && w.Conflict {
+			s.link.Close(CloseTakenOver)
+		}
 	}
 }
 
@@ -136,19 +138,18 @@ func (b *Broker) openedBatch(s *Session) *Batch {
 		Watch: s.watchedByRequest(), Had: FirstIDAt(s.since),
 	}
 	s.mu.Lock()
-	rec.Gaps, rec.Missed = s.gapRecords(), s.out.missed
+	s.recordGaps(&rec)
 	s.mu.Unlock()
-	s.keepBefore(&rec)
 	if s.expiry > 0 {
 		rec.Resume, rec.Expiry = b.now().Add(s.expiry).UnixMilli(), s.expiry.Milliseconds()
 	}
-	writes := []Write{
-		s.guarded(Write{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec)}),
-		{Key: seenKey(s.app.id, s.peer), Value: encodeTime(s.since)},
-	}
 	s.mu.Lock()
-	writes = append(writes, s.cursorWrites(true)...)
+	writes := s.cursorWrites(true) // first: the record says what their places mean, and Redis may get a part of a batch alone
 	s.mu.Unlock()
+	writes = append(writes,
+		s.guarded(Write{Key: deviceKey(s.app.id, s.peer, s.device), Value: mustJSON(rec)}),
+		Write{Key: seenKey(s.app.id, s.peer), Value: encodeTime(s.since)},
+	)
 	if s.will != nil {
 		writes = append(writes, Write{Key: s.willKey(), Value: s.willStored})
 	} else if s.moved || s.heir {
