@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,6 +89,14 @@ type gate struct {
 	lazy []*broker.Batch // held back; nil: none is
 	list func(broker.ListQuery)
 	do   func(*broker.Batch)
+	fail func(*broker.Batch) bool
+}
+
+// failOnce has the next batch fail for which is says so.
+func (g *gate) failOnce(is func(*broker.Batch) bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fail = is
 }
 
 // beforeCommit has do called before each batch.
@@ -99,10 +108,17 @@ func (g *gate) beforeCommit(do func(*broker.Batch)) {
 
 func (g *gate) Commit(b *broker.Batch) {
 	g.mu.Lock()
-	do := g.do
+	do, failed := g.do, g.fail != nil && g.fail(b)
+	if failed {
+		g.fail = nil
+	}
 	g.mu.Unlock()
 	if do != nil {
 		do(b)
+	}
+	if failed {
+		go b.Done(b, errors.New("the store is away"))
+		return
 	}
 	g.shut.RLock()
 	defer g.shut.RUnlock()
@@ -250,6 +266,21 @@ func TestPresenceCrossesNodes(t *testing.T) {
 	late.await(1, is("online"))
 	bob.leave(broker.EndDisconnect)
 	eve.await(2, is("offline"))
+}
+
+func TestPeerGoesOfflineThoughTheStoreWasAwayWhenItsSessionEnded(t *testing.T) {
+	n := newNodes(t, 2)
+	is := func(state string) func(*broker.Out) bool {
+		return func(o *broker.Out) bool { return o.Topic == "demo/presence/bob" && string(o.Payload) == state }
+	}
+	bob := n[1].open("bob")
+	eve := n[0].open("eve", watching("bob"))
+	eve.await(1, is("online"))
+	n[1].gate.failOnce(func(b *broker.Batch) bool {
+		return len(b.Writes) > 0 && b.Writes[0].Key.Space == broker.SpaceWhere && b.Writes[0].Key.Owner == "bob"
+	})
+	bob.leave(broker.EndDisconnect)
+	eve.await(1, is("offline"))
 }
 
 func TestClientIDIsTakenOverFromAnotherNode(t *testing.T) {

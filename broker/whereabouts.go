@@ -232,13 +232,20 @@ func (c *cluster) changeWhere(ctx context.Context, key Key, change func([]held) 
 	}
 }
 
-// unclaimLater does that in the background, after a while. What cannot be done is passed over once this node is gone.
+// unclaimAgain is how long after a failure a line is tried again to be taken out.
+const unclaimAgain = time.Second
+
+// unclaimLater does that in the background, after a while, and again while the store is away: the line would show the peer online for as
+// long as this node lives. Once it is gone, who buries it takes its lines out.
 func (c *cluster) unclaimLater(key peerKey, mine held, after time.Duration) {
 	time.AfterFunc(after, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), requestDeadline)
 		defer cancel()
 		if err := c.unclaim(ctx, key, mine); err != nil && !errors.Is(err, ErrStoreClosed) {
 			c.b.log.Warn("whereabouts could not be stored", "app", key.app, "peer", key.peer, "err", err)
+			if mine.node == c.id() {
+				c.unclaimLater(key, mine, unclaimAgain)
+			}
 		}
 	})
 }
