@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
+	"github.com/eclipse/paho.golang/paho/session"
+	"github.com/eclipse/paho.golang/paho/session/state"
 	"github.com/spf13/cobra"
 
 	"kith/broker"
@@ -53,6 +56,7 @@ type openOptions struct {
 	receive string                 // empty: all
 	keep    bool                   // stay a session over lost connections
 	arrived func(*paho.Publish)    // called for all that arrives, one at a time
+	settled func()                 // called when what arrived last is acknowledged
 	up      func()
 	down    func()
 }
@@ -110,6 +114,9 @@ func (c *clientFlags) open(ctx context.Context, p *program, o openOptions) (*cli
 	if o.keep {
 		cfg.SessionExpiryInterval = 3600
 	}
+	if o.settled != nil {
+		cfg.Session = settling{state.NewInMemory(), o.settled}
+	}
 	cfg.OnPublishReceived = []func(paho.PublishReceived) (bool, error){func(r paho.PublishReceived) (bool, error) {
 		if o.arrived != nil {
 			o.arrived(r.Packet)
@@ -141,6 +148,18 @@ func (c *clientFlags) open(ctx context.Context, p *program, o openOptions) (*cli
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// settling is a client's session that tells of each acknowledgement it sent. QoS 0 needs none, and is told of as well.
+type settling struct {
+	session.SessionManager
+	settled func()
+}
+
+func (s settling) Ack(m *packets.Publish) error {
+	err := s.SessionManager.Ack(m)
+	s.settled()
+	return err
 }
 
 // close says DISCONNECT and waits for it, shortly.

@@ -76,6 +76,8 @@ func (p *program) tail(ctx context.Context, flags *clientFlags, peer string, wat
 			if a.Kind == "message" {
 				messages++
 			}
+		},
+		settled: func() { // not before: what is not acknowledged comes again the next time
 			if messages == out.most && out.most > 0 {
 				notifyError(done, nil)
 			}
