@@ -3,6 +3,7 @@ package broker_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -203,4 +204,56 @@ func TestPeerInFiveHundredGroupsOpensOnlyTheLogsThatMoved(t *testing.T) {
 	t.Logf("opened in %s", time.Since(began))
 	alice.sent("demo/group/g400/alice", "live")
 	want(t, "live", bob.messages(4)[3], "live")
+}
+
+// What a connect writes does not grow with the groups of its peer in which nothing happened.
+func TestAReturnWritesNothingAboutItsQuietGroups(t *testing.T) {
+	w := newNodes(t, 1)[0]
+	for i := range 50 {
+		id := broker.GroupID(fmt.Sprintf("g%02d", i))
+		if _, _, err := w.b.CreateGroup(t.Context(), "demo", broker.NewGroup{ID: id, Members: []broker.PeerID{"alice", "bob"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var mu sync.Mutex
+	written, cursors := 0, map[string]int{}
+	w.gate.beforeCommit(func(b *broker.Batch) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, x := range b.Writes {
+			switch {
+			case x.Key.Owner != "bob":
+			case x.Key.Space == broker.SpaceDevice:
+				written++
+			case x.Key.Space == broker.SpaceCursor:
+				_, log, _ := strings.Cut(x.Key.Name, "\x00")
+				cursors[log[1:]]++
+			}
+		}
+	})
+	records := func(n int) func() bool {
+		return func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return written == n
+		}
+	}
+	w.open("bob").leave(broker.EndDisconnect)
+	w.until("the store hears of the first session", records(2))
+	w.open("alice").sent("demo/group/g07/alice", "waits")
+	mu.Lock()
+	clear(cursors)
+	mu.Unlock()
+	bob := w.open("bob")
+	want(t, "what waited", bob.messages(1), []string{"waits"})
+	bob.leave(broker.EndDisconnect)
+	w.until("the store hears of the second", records(4))
+	mu.Lock()
+	defer mu.Unlock()
+	delete(cursors, "g07")
+	for log, n := range cursors {
+		if strings.HasPrefix(log, "g") {
+			t.Errorf("the place in the quiet log of %s is written %d times", log, n)
+		}
+	}
 }

@@ -49,10 +49,7 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 		if joined := st.joined[l.id.Owner]; l.id.Kind == LogConversation && joined.ID.Compare(at.ID) > 0 {
 			at = joined // it left and joined again
 		}
-		l.cursor, l.saved = at, at
-		if l.id.Kind == LogConversation && st.record == nil && at != st.joined[l.id.Owner] {
-			l.saved = Position{} // where another device is: it must not begin at its join the next time
-		}
+		l.cursor, l.saved = at, st.stored[l.id.short()]
 		if !present || l.sent.ID.Compare(at.ID) < 0 {
 			l.sent = at
 		}

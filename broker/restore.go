@@ -12,6 +12,7 @@ const maxDeviceRecords = 4096
 type restored struct {
 	record  *deviceRecord // nil: never seen, or forgotten
 	cursors map[string]Position
+	stored  map[string]Position // of cursors, what the store has
 	devices []DeviceID          // all known devices of the peer, this one included when known
 	records []Record            // of those devices
 	joined  map[string]Position // of the peer's groups: where it joined
@@ -24,7 +25,7 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 	if err != nil {
 		return nil, err
 	}
-	st := &restored{cursors: make(map[string]Position)}
+	st := &restored{cursors: make(map[string]Position), stored: make(map[string]Position)}
 	for _, r := range records {
 		st.devices = append(st.devices, DeviceID(r.Key.Name))
 		st.records = append(st.records, r)
@@ -47,7 +48,8 @@ func (b *Broker) deviceState(ctx context.Context, s *Session, old *Session) (*re
 			continue
 		}
 		log := logOfCursor(r.Key.Name)
-		st.cursors[log] = decodePosition(r.Value)
+		st.stored[log] = decodePosition(r.Value)
+		st.cursors[log] = st.stored[log]
 	}
 	if old != nil {
 		st.record = old.snapshot()
