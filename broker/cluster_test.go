@@ -535,6 +535,32 @@ func TestPeersOfADeadNodeGoOffline(t *testing.T) {
 	}
 }
 
+// A node that stood still over the end of its lease does not publish, when it is back, the wills that another published for it.
+func TestWillOfANodeThatStoodStillIsPublishedOnce(t *testing.T) {
+	n := newNodes(t, 2)
+	eve := n[0].open("eve")
+	last := func(text string, delay time.Duration) how {
+		return func(r *broker.OpenRequest) {
+			r.Will = &broker.Publish{Topic: []byte("demo/peer/eve/" + string(r.ClientID)), Payload: []byte(text)}
+			r.WillDelay, r.Expiry = delay, 2*delay
+		}
+	}
+	bob := n[1].open("bob", last("gone", 0), watching("eve")).endsWhenClosed()
+	n[1].freeze()
+	want(t, "the will", eve.messages(1), []string{"gone"})
+	n[1].thaw()
+	bob.awaitClosed()
+	n[1].until("the node lets nobody in", func() bool {
+		late, err := n[1].tryOpen("late", last("late", testLease), watching("eve")) // behind all that the node may try again
+		if err == nil {
+			late.run()
+			late.leave(broker.EndLost)
+		}
+		return err == nil
+	})
+	want(t, "once", eve.messages(2), []string{"gone", "late"})
+}
+
 // What a dead node left is cleared away by another, should the one that began with it die as well.
 func TestWillOfADeadNodeIsPublishedThoughTheNodeThatSeesToItDiesOverIt(t *testing.T) {
 	n := newNodes(t, 3)

@@ -91,7 +91,7 @@ func (b *Broker) discard(ctx context.Context, s, old *Session) error {
 		return err
 	}
 	w.Delay = 0
-	b.publishLeftWill(s.app, w)
+	b.publishLeftWill(s.app, w, s.claim)
 	return nil
 }
 
@@ -137,15 +137,20 @@ func (s *Session) successor() *Session {
 	return nil
 }
 
-// fireWill publishes the will as the session's own message; the gate was passed at open. While this node may not write, it waits:
-// should the node be declared dead, another publishes the will.
+// fireWill publishes the will as the session's own message; the gate was passed at open. While this node may not write, it waits.
+// Once the incarnation that the session was of is dead, another node publishes the will.
 func (s *Session) fireWill() {
 	b, p := s.b, *s.will
-	if c := b.cluster; c != nil && !c.leased() {
-		if !b.stopped.Load() && (s.claim == "" || c.made(s.claim)) {
-			time.AfterFunc(c.lease/2, s.fireWill)
+	if c := b.cluster; c != nil {
+		switch {
+		case !c.made(s.claim):
+			return
+		case !c.leased():
+			if !b.stopped.Load() {
+				time.AfterFunc(c.lease/2, s.fireWill)
+			}
+			return
 		}
-		return
 	}
 	if s.willExpiry > 0 {
 		p.Props.Expires = b.now().Add(s.willExpiry).UnixMilli()
@@ -221,9 +226,13 @@ func (b *Broker) adoptWills(ctx context.Context, a *app, wills []*storedWill) er
 		return nil
 	}
 	batch := &Batch{}
+	self, claim := b.self(), ""
+	if b.cluster != nil {
+		claim = b.cluster.newClaim()
+	}
 	for _, w := range wills {
 		had := w.value
-		w.Incarnation = b.self()
+		w.Incarnation = self
 		w.value = mustJSON(w)
 		batch.Writes = append(batch.Writes, Write{Key: w.key, Value: w.value, If: IfEqual, Have: had})
 	}
@@ -233,16 +242,17 @@ func (b *Broker) adoptWills(ctx context.Context, a *app, wills []*storedWill) er
 	}
 	for i, w := range wills {
 		if !batch.Writes[i].Conflict {
-			b.publishLeftWill(a, w)
+			b.publishLeftWill(a, w, claim)
 		}
 	}
 	return nil
 }
 
-func (b *Broker) publishLeftWill(a *app, w *storedWill) {
+// publishLeftWill publishes a will as the incarnation of claim.
+func (b *Broker) publishLeftWill(a *app, w *storedWill, claim string) {
 	s := &Session{
 		b: b, app: a, peer: w.Peer, device: w.Device, clientID: string(w.Peer) + "/" + string(w.Device),
-		remote: w.Address, since: w.Since, will: &w.Will, willStored: w.value, willDelay: time.Duration(w.Delay) * time.Millisecond, expiry: time.Duration(w.Delay) * time.Millisecond,
+		remote: w.Address, since: w.Since, claim: claim, will: &w.Will, willStored: w.value, willDelay: time.Duration(w.Delay) * time.Millisecond, expiry: time.Duration(w.Delay) * time.Millisecond,
 		willExpiry: time.Duration(w.Expiry) * time.Millisecond,
 	}
 	s.publishWill()
