@@ -131,10 +131,7 @@ func (f *fencedStore) Commit(batch *Batch) {
 		return
 	}
 	// Behind what was committed before, as the order of Done asks.
-	f.Store.Commit(&Batch{Lazy: true, Done: func(_ *Batch, err error) {
-		if err == nil {
-			err = errNotLeased
-		}
+	f.Store.Commit(&Batch{Lazy: true, Chain: batch.Chain, refusal: errNotLeased, Done: func(_ *Batch, err error) {
 		if batch.Done != nil {
 			batch.Done(batch, err)
 		}

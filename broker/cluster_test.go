@@ -90,6 +90,7 @@ type gate struct {
 	list func(broker.ListQuery)
 	do   func(*broker.Batch)
 	fail func(*broker.Batch) bool
+	tell chan struct{} // nil, or what the failure is told after
 }
 
 // failOnce has the next batch fail for which is says so.
@@ -108,7 +109,7 @@ func (g *gate) beforeCommit(do func(*broker.Batch)) {
 
 func (g *gate) Commit(b *broker.Batch) {
 	g.mu.Lock()
-	do, failed := g.do, g.fail != nil && g.fail(b)
+	do, tell, failed := g.do, g.tell, g.fail != nil && g.fail(b)
 	if failed {
 		g.fail = nil
 	}
@@ -117,7 +118,13 @@ func (g *gate) Commit(b *broker.Batch) {
 		do(b)
 	}
 	if failed {
-		go b.Done(b, errors.New("the store is away"))
+		b.Failed()
+		go func() {
+			if tell != nil {
+				<-tell
+			}
+			b.Done(b, errors.New("the store is away"))
+		}()
 		return
 	}
 	g.shut.RLock()

@@ -30,7 +30,8 @@ type inbound struct {
 	holding     bool // MQTT 3.1.1, the store away: what comes is held, in order, and tried again
 	held        []*staged
 	heldSince   time.Time
-	over        bool // what was held is given up, and the connection closed: nothing more is taken
+	chain       Chain // has what is under way fail behind what will be held
+	over        bool  // what was held is given up, and the connection closed: nothing more is taken
 	rates       rates
 	limits      RateConfig // of rates
 	// topic and parsed are those of the last publish, which the next often repeats. They belong to the goroutine that calls Publish.
@@ -132,6 +133,9 @@ func (b *Broker) recycle(st *staged) {
 }
 
 func (s *Session) submit(st *staged) {
+	if s.version < 5 {
+		st.batch.Chain, st.batch.Renews = &s.in.chain, st.again
+	}
 	st.batch.Done = func(_ *Batch, err error) { s.committed(st, err) }
 	s.b.store.Commit(&st.batch)
 }
@@ -190,14 +194,10 @@ func (s *Session) committed(st *staged, err error) {
 	s.in.signal()
 	s.drainAcks()
 	ended := s.ended
-	closing := err == nil && s.holdOver(st)
-	if closing {
-		s.in.giveUp()
+	if err == nil && st.again {
+		s.holdOver()
 	}
 	s.mu.Unlock()
-	if closing {
-		s.link.Close(CloseStoreAway)
-	}
 	if err != nil && !errors.Is(err, ErrStoreClosed) {
 		b.log.Error("publishes were refused: the store failed", "app", s.app.id, "peer", s.peer, "code", Internal, "err", err)
 	}
@@ -281,21 +281,15 @@ func (s *Session) retryHeld() {
 	}
 }
 
-// holdOver goes on after a batch was committed: what came while it was held is next. A batch that overtook a held one
-// would break the order, so the connection is closed and the client sends what was held again. s.mu is held.
-func (s *Session) holdOver(st *staged) (closing bool) {
+// holdOver goes on after what was held is committed: what came meanwhile is next. s.mu is held.
+func (s *Session) holdOver() {
 	in := &s.in
-	switch {
-	case !in.holding:
-	case !st.again:
-		return true
-	case len(in.held) == 0:
+	if len(in.held) == 0 {
 		in.holding = false
-	default:
-		in.heldSince = s.b.now()
-		time.AfterFunc(0, s.retryHeld)
+		return
 	}
-	return false
+	in.heldSince = s.b.now()
+	time.AfterFunc(0, s.retryHeld)
 }
 
 // Backlog returns how many acknowledgements, replies and events wait for Next. A link reads no packets while there are many: its

@@ -497,6 +497,23 @@ func TestHeldPublishesGivenUpLetTheirConnectionGo(t *testing.T) {
 	want(t, "closed", alice.awaitClosed(), broker.CloseStoreAway)
 }
 
+// What was under way behind a publish that the store did not take does not overtake it.
+func TestHeldPublishKeepsItsPlaceBeforeWhatWasUnderWay(t *testing.T) {
+	w := newNodes(t, 1)[0]
+	bob := w.open("bob")
+	alice := w.open("alice", watching("bob"), func(r *broker.OpenRequest) { r.Version = 4 })
+	w.gate.tell = make(chan struct{})
+	w.gate.failOnce(func(b *broker.Batch) bool { return len(b.Appends) > 0 })
+	for _, text := range numbered(1, 3) {
+		alice.send("demo/peer/bob/alice", text)
+	}
+	close(w.gate.tell)
+	alice.await(3, isAck)
+	want(t, "messages", bob.messages(3), numbered(1, 3))
+	alice.sent("demo/peer/bob/alice", "4")
+	want(t, "messages", bob.messages(4), numbered(1, 4))
+}
+
 func TestPublishOfATakenOverConnectionIsNotTaken(t *testing.T) {
 	w := newWorld(t)
 	bob := w.open("bob")

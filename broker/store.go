@@ -113,9 +113,14 @@ type Batch struct {
 	Deletes []Delete
 	// Lazy lets Done come before the batch is durable. It is still durable before any later batch that is not lazy.
 	Lazy bool
+	// Chain, when set, has the batch fail behind an earlier one of the same chain that failed, unless it Renews the chain.
+	Chain  *Chain
+	Renews bool
 	// Done tells the outcome of the whole batch; that of each part is in its result fields. An error means that nothing
 	// may be acknowledged.
 	Done func(b *Batch, err error)
+
+	refusal error // what Turn says whatever the chain is
 }
 
 // Append puts a message, or an event, at the end of its logs in one step.

@@ -130,12 +130,17 @@ func (s *Store) apply(g *group, items []item) flight {
 	g.begin()
 	defer g.reset()
 	for i := range items {
-		items[i].err = g.take(items[i])
+		if items[i].err = g.take(items[i]); items[i].err != nil {
+			items[i].failed()
+		}
 	}
 	if f.err = g.finish(); f.err != nil {
 		// Numbers were given that were not written: read the ends of the logs again.
 		s.heads, s.sizes = newHeads(s.opts.Heads), map[sizeKey]int64{}
 		_ = g.wb.Close()
+		for i := range items {
+			items[i].failed()
+		}
 		return f
 	}
 	f.wb, f.last, f.appends, f.bytes = g.wb, g.last, g.count, g.bytes

@@ -77,6 +77,9 @@ func (g *group) take(it item) error {
 		return it.err
 	}
 	b := it.batch
+	if err := b.Turn(); err != nil {
+		return err
+	}
 	g.sync = g.sync || !b.Lazy
 	for i := range b.Appends {
 		if err := g.append(&b.Appends[i]); err != nil {

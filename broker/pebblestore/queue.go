@@ -26,6 +26,13 @@ type item struct {
 	err   error       // what is wrong with this item alone
 }
 
+// failed tells the batch that it is not done.
+func (it *item) failed() {
+	if it.batch != nil {
+		it.batch.Failed()
+	}
+}
+
 // queue stands between the callers of Commit and the committer. Its policy when full: callers wait.
 type queue struct {
 	mu    sync.Mutex

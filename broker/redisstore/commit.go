@@ -51,6 +51,11 @@ func (s *Store) apply(items []item) {
 	began := time.Now()
 	g.run(ctx)
 	s.await(ctx, items)
+	for i := range items {
+		if items[i].err != nil {
+			items[i].batch.Failed()
+		}
+	}
 	s.meter.grouped(items, time.Since(began))
 }
 

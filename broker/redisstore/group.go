@@ -69,7 +69,11 @@ func (g *group) run(ctx context.Context) {
 func (g *group) prepare() (units []unit) {
 	for i := range g.items {
 		it := &g.items[i]
+		if it.err == nil {
+			it.err = it.batch.Turn()
+		}
 		if it.err != nil {
+			it.batch.Failed()
 			continue
 		}
 		it.posts = make([]post, len(it.batch.Appends))

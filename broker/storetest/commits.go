@@ -72,6 +72,34 @@ func (h *harness) awaitAll(wg *sync.WaitGroup) {
 	}
 }
 
+// What is tied to a batch that failed fails behind it, until the chain is renewed; nobody else does.
+func chainsBreak(h *harness) {
+	var chain broker.Chain
+	tied := func(payload string) *broker.Batch {
+		return &broker.Batch{Chain: &chain, Appends: []broker.Append{toPeers("tom", payload, "bob")}}
+	}
+	bad, behind := tied("bad"), tied("behind")
+	bad.Appends[0].Message.From = "a\x00b"
+	again := tied("again")
+	again.Renews = true
+	before, failed, other := h.begin(tied("before")), h.begin(bad), h.begin(&broker.Batch{Appends: []broker.Append{toPeers("eve", "other", "bob")}})
+	if err := h.await(before); err != nil {
+		h.Error(err)
+	}
+	if h.await(failed) == nil {
+		h.Error("a name with a zero byte was taken")
+	}
+	if err := h.await(h.begin(behind)); !errors.Is(err, broker.ErrChainBroken) {
+		h.Errorf("behind the failed batch: %v", err)
+	}
+	if err := h.await(other); err != nil {
+		h.Errorf("another sender: %v", err)
+	}
+	h.commit(again)
+	h.commit(tied("after"))
+	h.same("stored", []string{"before", "other", "again", "after"}, payloads(h.messages(app, idsOf(h.all(logOf(broker.LogInbox, "bob")))...)))
+}
+
 func doneMayCommit(h *harness) {
 	const callers, chain = 24, 15
 	var all sync.WaitGroup

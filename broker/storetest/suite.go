@@ -27,6 +27,7 @@ func Run(t *testing.T, newFactory func(t testing.TB) Factory) {
 		check   func(h *harness)
 	}{
 		{"ids increase in the order of commits", idsIncrease},
+		{"a chain is broken by what fails", chainsBreak},
 		{"an append is in all its logs", appendIsInAllLogs},
 		{"numbers are dense in each log", numbersAreDense},
 		{"apps are apart", appsAreApart},
