@@ -111,17 +111,31 @@ func (s *benchSession) publishBatch(p *broker.Publish) {
 	s.Submit()
 }
 
+// benchMessage is of QoS 1 and 256 bytes.
+func benchMessage(topic string) *broker.Publish {
+	return &broker.Publish{Topic: []byte(topic), Payload: make([]byte, 256), QoS: 1}
+}
+
+// measure publishes b.N messages, a batch at a time. Each batch reaches the receivers, and is then acknowledged.
+func (s *benchSession) measure(b *testing.B, topic string, receivers ...*benchSession) {
+	b.Helper()
+	p := benchMessage(topic)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += benchBatch {
+		s.publishBatch(p)
+		for _, r := range receivers {
+			r.pull(b, benchBatch, broker.OutMessage)
+		}
+		s.pull(b, benchBatch, broker.OutAck)
+	}
+}
+
 // BenchmarkPublish is the way of a direct message of QoS 1 through the gate, the stage and the commit to its acknowledgement,
 // 100 at a time from one session, to a peer who is away.
 func BenchmarkPublish(b *testing.B) {
 	alice := openBench(b, benchBroker(b), "alice", `{"watch":["bob"]}`)
-	p := &broker.Publish{Topic: []byte("demo/peer/bob/alice"), Payload: make([]byte, 256), QoS: 1}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := 0; i < b.N; i += benchBatch {
-		alice.publishBatch(p)
-		alice.pull(b, benchBatch, broker.OutAck)
-	}
+	alice.measure(b, "demo/peer/bob/alice")
 }
 
 // BenchmarkPump is the receiving half: Next and Acked of messages that are there, 100 at a time.
@@ -136,7 +150,7 @@ func BenchmarkPump(b *testing.B) {
 func pump(b *testing.B, br *broker.Broker) {
 	bob := openBench(b, br, "bob", "")
 	alice := openBench(b, br, "alice", `{"watch":["bob"]}`)
-	p := &broker.Publish{Topic: []byte("demo/peer/bob/alice"), Payload: make([]byte, 256), QoS: 1}
+	p := benchMessage("demo/peer/bob/alice")
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := 0; i < b.N; i += benchBatch {
@@ -161,7 +175,7 @@ func BenchmarkPeerToPeer(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		pair := <-pairs
 		from, to := pair[0], pair[1]
-		p := &broker.Publish{Topic: fmt.Appendf(nil, "demo/peer/%s/%s", to.Peer(), from.Peer()), Payload: make([]byte, 256), QoS: 1}
+		p := benchMessage(fmt.Sprintf("demo/peer/%s/%s", to.Peer(), from.Peer()))
 		n := 0
 		for pb.Next() {
 			if n++; n%benchBatch == 0 {

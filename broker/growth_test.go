@@ -22,14 +22,7 @@ func BenchmarkSessions(b *testing.B) {
 			each := (heap() - before) / float64(n)
 			bob := openBench(b, br, "bob", "")
 			alice := openBench(b, br, "alice", `{"watch":["bob"]}`)
-			p := &broker.Publish{Topic: []byte("demo/peer/bob/alice"), Payload: make([]byte, 256), QoS: 1}
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := 0; i < b.N; i += benchBatch {
-				alice.publishBatch(p)
-				bob.pull(b, benchBatch, broker.OutMessage)
-				alice.pull(b, benchBatch, broker.OutAck)
-			}
+			alice.measure(b, "demo/peer/bob/alice", bob)
 			b.ReportMetric(each, "heap-B/session")
 		})
 	}
@@ -61,14 +54,7 @@ func BenchmarkGroupsOfPeer(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("message/groups=%d", n), func(b *testing.B) {
 			bob, alice := openBench(b, br, "bob", ""), openBench(b, br, "alice", "")
-			p := &broker.Publish{Topic: []byte("demo/group/room000/alice"), Payload: make([]byte, 256), QoS: 1}
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := 0; i < b.N; i += benchBatch {
-				alice.publishBatch(p)
-				bob.pull(b, benchBatch, broker.OutMessage)
-				alice.pull(b, benchBatch, broker.OutAck)
-			}
+			alice.measure(b, "demo/group/room000/alice", bob)
 		})
 	}
 }

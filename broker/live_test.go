@@ -148,13 +148,7 @@ func BenchmarkPublishFollowed(b *testing.B) {
 				})
 			}
 			alice := openBench(b, br, "alice", `{"watch":["bob"]}`)
-			p := &broker.Publish{Topic: []byte("demo/peer/bob/alice"), Payload: make([]byte, 256), QoS: 1}
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := 0; i < b.N; i += benchBatch {
-				alice.publishBatch(p)
-				alice.pull(b, benchBatch, broker.OutAck)
-			}
+			alice.measure(b, "demo/peer/bob/alice")
 		})
 	}
 }
