@@ -60,24 +60,10 @@ func newNodes(t *testing.T, n int, change ...func(*broker.AppConfig)) []*world {
 // join starts a node on the store and the hub that w shares.
 func (w *world) join(name string) {
 	w.t.Helper()
-	var err error
 	w.port, w.gate = w.hub.bus(), &gate{Store: w.store}
-	w.b, err = broker.New(broker.Options{
+	w.run(broker.Options{
 		Store: w.gate, Node: name, Bus: w.port, Lease: testLease, DrainPerSecond: drainRate, Apps: []broker.AppConfig{w.cfg}, Now: w.now,
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.done = cancel, make(chan struct{})
-	b, done := w.b, w.done
-	go func() {
-		defer close(done)
-		if err := b.Run(ctx); err != nil {
-			w.t.Error(err)
-		}
-	}()
-	awaitReady(w.t, w.b)
 }
 
 // gate is a node's way to the store; while it is shut the node stands still, as under SIGSTOP.

@@ -68,20 +68,26 @@ func (w *world) start() {
 	if clustered {
 		o.Bus = newHub().bus()
 	}
-	w.b, err = broker.New(o)
+	w.run(o)
+}
+
+// run builds the broker and runs it until w.cancel; w.done is closed when it has ended.
+func (w *world) run(o broker.Options) {
+	w.t.Helper()
+	b, err := broker.New(o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel, w.done = cancel, make(chan struct{})
-	b, done := w.b, w.done
+	done := make(chan struct{})
+	w.b, w.cancel, w.done = b, cancel, done
 	go func() {
 		defer close(done)
 		if err := b.Run(ctx); err != nil {
 			w.t.Error(err)
 		}
 	}()
-	awaitReady(w.t, w.b)
+	awaitReady(w.t, b)
 }
 
 // online returns those of peers that are online.
