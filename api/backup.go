@@ -30,16 +30,6 @@ func (s *Server) registerBackup() {
 		if s.backup == nil {
 			return nil, errNoBackup
 		}
-		leave, err := s.transfers.begin()
-		if err != nil {
-			return nil, err
-		}
-		return &huma.StreamResponse{Body: func(hctx huma.Context) {
-			defer leave()
-			t, end := s.transfer(hctx)
-			defer end()
-			t.w.Header().Set("Content-Type", tarball)
-			t.finish(s, s.backup(t.ctx, t))
-		}}, nil
+		return s.download(tarball, func(t *transfer) error { return s.backup(t.ctx, t) })
 	})
 }

@@ -48,16 +48,6 @@ func (s *Server) registerExport() {
 		if err != nil {
 			return nil, err
 		}
-		leave, err := s.transfers.begin()
-		if err != nil {
-			return nil, err
-		}
-		return &huma.StreamResponse{Body: func(hctx huma.Context) {
-			defer leave()
-			t, end := s.transfer(hctx)
-			defer end()
-			t.w.Header().Set("Content-Type", ndjson)
-			t.finish(s, archive.Export(t.ctx, s.broker, in.app(), q, t))
-		}}, nil
+		return s.download(ndjson, func(t *transfer) error { return archive.Export(t.ctx, s.broker, in.app(), q, t) })
 	})
 }

@@ -57,6 +57,21 @@ func (s *Server) transfer(hctx huma.Context) (t *transfer, end func()) {
 	}
 }
 
+// download answers with what write makes, as it makes it.
+func (s *Server) download(contentType string, write func(*transfer) error) (*huma.StreamResponse, error) {
+	leave, err := s.transfers.begin()
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		defer leave()
+		t, end := s.transfer(hctx)
+		defer end()
+		t.w.Header().Set("Content-Type", contentType)
+		t.finish(s, write(t))
+	}}, nil
+}
+
 // moved says that it got somewhere.
 func (t *transfer) moved() {
 	t.idle.Reset(transferIdle)
