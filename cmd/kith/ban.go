@@ -86,7 +86,7 @@ func (p *program) ban(ctx context.Context, b *banning, peer string) error {
 		body.Until = time.Now().Add(b.lasts).UnixMilli()
 	}
 	var ban api.Ban
-	if err := p.change(ctx, &b.report, http.MethodPut, body, &ban, "bans", peer); err != nil {
+	if err := b.call(ctx, p, http.MethodPut, body, &ban, "bans", peer); err != nil {
 		return err
 	}
 	if b.asJSON {
@@ -97,22 +97,9 @@ func (p *program) ban(ctx context.Context, b *banning, peer string) error {
 }
 
 func (p *program) liftBan(ctx context.Context, b *banning, peer string) error {
-	if err := p.change(ctx, &b.report, http.MethodDelete, nil, nil, "bans", peer); err != nil || b.asJSON {
+	if err := b.call(ctx, p, http.MethodDelete, nil, nil, "bans", peer); err != nil || b.asJSON {
 		return err
 	}
 	_, err := fmt.Fprintf(p.stdout, "%s may connect again\n", printable(peer))
 	return err
-}
-
-// change makes a call that changes something of the app.
-func (p *program) change(ctx context.Context, r *report, method string, body, answer any, parts ...string) error {
-	path, err := r.path(parts...)
-	if err != nil {
-		return err
-	}
-	c, err := r.open(p)
-	if err != nil {
-		return err
-	}
-	return c.call(ctx, method, path, body, answer)
 }

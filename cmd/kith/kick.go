@@ -22,7 +22,7 @@ nothing was connected.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var kicked api.Kicked
 			parts := append([]string{"peers", args[0], "sessions"}, args[1:]...)
-			if err := p.change(cmd.Context(), &r, http.MethodDelete, nil, &kicked, parts...); err != nil {
+			if err := r.call(cmd.Context(), p, http.MethodDelete, nil, &kicked, parts...); err != nil {
 				return err
 			}
 			if r.asJSON {

@@ -81,15 +81,7 @@ func (p *program) showPeer(ctx context.Context, r *report, peer string) error {
 
 // show reads one thing of the app into v, and prints it where JSON was asked for.
 func (p *program) show(ctx context.Context, r *report, v any, parts ...string) error {
-	path, err := r.path(parts...)
-	if err != nil {
-		return err
-	}
-	c, err := r.open(p)
-	if err != nil {
-		return err
-	}
-	if err := c.call(ctx, http.MethodGet, path, nil, v); err != nil || !r.asJSON {
+	if err := r.call(ctx, p, http.MethodGet, nil, v, parts...); err != nil || !r.asJSON {
 		return err
 	}
 	return printObject(p.stdout, v)

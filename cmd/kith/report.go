@@ -58,6 +58,19 @@ func (r *report) path(parts ...string) (string, error) {
 	return path.String(), nil
 }
 
+// call makes a call below the app; body and answer may be nil.
+func (r *report) call(ctx context.Context, p *program, method string, body, answer any, parts ...string) error {
+	path, err := r.path(parts...)
+	if err != nil {
+		return err
+	}
+	c, err := r.open(p)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, method, path, body, answer)
+}
+
 // column is one of a table.
 type column[T any] struct {
 	head string
