@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/url"
@@ -19,8 +18,6 @@ func TestACertificateIsOfOnePeer(t *testing.T) {
 			dir := t.TempDir()
 			ca := newAuthority(t)
 			certFile, keyFile, _ := ca.pair(dir, "server")
-			roots := x509.NewCertPool()
-			roots.AddCert(ca.cert)
 			s := startWith(t, &config{
 				dir: dir, apps: []string{"{id: demo, master_key: " + masterKey + "}"},
 				listen: fmt.Sprintf(`, mqtts: "127.0.0.1:0", tls: {cert: %q, key: %q, client_ca: %q, client_peer: %s}`, certFile, keyFile, ca.file(dir, "ca.pem", ca.pem), bind),
@@ -34,7 +31,7 @@ func TestACertificateIsOfOnePeer(t *testing.T) {
 				if bind == "cn" {
 					_, _, pair = ca.pair(dir, name)
 				}
-				config := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+				config := ca.client(pair)
 				for way, via := range map[string]func() (net.Conn, error){
 					"tls": func() (net.Conn, error) { return tls.Dial("tcp", s.MQTTS, config) },
 					"wss": webSocket("wss://"+s.HTTP+"/mqtt", config),
@@ -60,13 +57,11 @@ func TestACertificateIsRenewedWithoutARestart(t *testing.T) {
 	dir := t.TempDir()
 	ca := newAuthority(t)
 	certFile, keyFile, first := ca.pair(dir, "server")
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.cert)
 	s := startWith(t, &config{
 		dir: dir, apps: []string{"{id: demo, master_key: " + masterKey + "}"},
 		listen: fmt.Sprintf(`, mqtts: "127.0.0.1:0", tls: {cert: %q, key: %q}`, certFile, keyFile),
 	})
-	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	config := ca.client()
 	shows := func(addr string) string {
 		conn, err := tls.Dial("tcp", addr, config)
 		if err != nil {

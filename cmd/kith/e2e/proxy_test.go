@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -51,9 +50,7 @@ func TestAProxyTellsTheClientsAddress(t *testing.T) {
 	dir := t.TempDir()
 	ca := newAuthority(t)
 	certFile, keyFile, _ := ca.pair(dir, "server")
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.cert)
-	secure := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
+	secure := ca.client()
 	demo := []string{"{id: demo, master_key: " + masterKey + "}"}
 	proxy := fmt.Sprintf(`, proxy: {trusted: [%q]}`, proxyAddr)
 	clear := startWith(t, &config{dir: t.TempDir(), apps: demo, listen: proxy}).in("demo")

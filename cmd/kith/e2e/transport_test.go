@@ -103,6 +103,13 @@ func (ca *authority) pair(dir, name string) (certFile, keyFile string, pair tls.
 	return certFile, keyFile, pair
 }
 
+// client is how a client talks to who has a certificate of the authority; it shows its own, if any.
+func (ca *authority) client(own ...tls.Certificate) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	return &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", Certificates: own, MinVersion: tls.VersionTLS12}
+}
+
 func (ca *authority) file(dir, name string, content []byte) string {
 	ca.t.Helper()
 	path := filepath.Join(dir, name)
@@ -121,17 +128,13 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	clientCert, clientKey, pair := ca.pair(dir, "client")
 	_, _, foreign := newAuthority(t).pair(dir, "foreign")
 	caFile := ca.file(dir, "ca.pem", ca.pem)
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.cert)
 	s := startWith(t, &config{
 		dir: dir, apps: []string{"{id: demo, master_key: " + masterKey + "}"},
 		listen: fmt.Sprintf(`, mqtts: "127.0.0.1:0", tls: {cert: %q, key: %q, client_ca: %q}`, certFile, keyFile, caFile),
 	})
 	a := s.in("demo")
 	with := func(cert tls.Certificate) func() (net.Conn, error) {
-		return func() (net.Conn, error) {
-			return tls.Dial("tcp", s.MQTTS, &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-		}
+		return func() (net.Conn, error) { return tls.Dial("tcp", s.MQTTS, ca.client(cert)) }
 	}
 	for _, version := range []int{5, 3} {
 		name := fmt.Sprintf("alice%d", version)
@@ -154,9 +157,8 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	if err != nil {
 		t.Errorf("mosquitto_pub: %v: %s", err, out)
 	}
-	secure := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	for _, version := range []int{5, 3} {
-		bob := open(t, a, fmt.Sprintf("bob/%d", version), opening{version: version, via: webSocket("wss://"+s.HTTP+"/mqtt", secure)})
+		bob := open(t, a, fmt.Sprintf("bob/%d", version), opening{version: version, via: webSocket("wss://"+s.HTTP+"/mqtt", ca.client(pair))})
 		if version == 5 {
 			bob.messages(3)
 		}
