@@ -24,11 +24,12 @@ const (
 // Memory watches how much memory the process needs against its ceiling. What it needs is what lives, not the garbage that
 // waits to be collected: the collector lets that grow up to GOMEMLIMIT by design.
 type Memory struct {
-	now func() time.Time
+	now   func() time.Time
+	began time.Time
 
 	ceiling atomic.Int64 // bytes; 0: none
 	short   atomic.Bool
-	until   atomic.Int64 // Unix nanoseconds for which short holds
+	until   atomic.Int64 // nanoseconds since began, for which short holds: a clock that is set does not stop the looks
 
 	mu      sync.Mutex
 	samples []metrics.Sample
@@ -37,7 +38,7 @@ type Memory struct {
 
 // NewMemory returns a watch without a ceiling.
 func NewMemory(now func() time.Time) *Memory {
-	m := &Memory{now: now}
+	m := &Memory{now: now, began: now()}
 	for _, name := range []string{
 		"/gc/heap/live:bytes", "/memory/classes/total:bytes", "/memory/classes/heap/released:bytes",
 		"/memory/classes/heap/objects:bytes", "/memory/classes/heap/free:bytes", "/memory/classes/heap/unused:bytes",
@@ -88,22 +89,22 @@ func containerMemory() int64 {
 
 // Short reports whether new work must be refused.
 func (m *Memory) Short() bool {
-	limit, now := m.ceiling.Load(), m.now()
+	limit, since := m.ceiling.Load(), m.now().Sub(m.began)
 	if limit == 0 {
 		return false
 	}
-	if now.UnixNano() >= m.until.Load() {
-		m.look(limit, now)
+	if int64(since) >= m.until.Load() {
+		m.look(limit, since)
 	}
 	return m.short.Load()
 }
 
-func (m *Memory) look(limit int64, now time.Time) {
+func (m *Memory) look(limit int64, since time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sample()
 	m.short.Store(m.need > limit/100*shortAt)
-	m.until.Store(now.Add(sampleTime).UnixNano())
+	m.until.Store(int64(since + sampleTime))
 }
 
 // sample measures, under mu: what of the heap outlived the last collection, and all that is no heap.
