@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -107,7 +108,7 @@ func BenchmarkPublish(b *testing.B) {
 func BenchmarkDeliver(b *testing.B) {
 	nc, s := benchConnection(b)
 	size := len(func() []byte {
-		e := encoder{v5: true, problemInfo: true, app: "demo"}
+		e := encoder{v5: true, problemInfo: true, app: "demo", now: time.Now}
 		sc := &scratch{}
 		e.out(sc, &broker.Out{Kind: broker.OutMessage, Tag: 1, QoS: 1, To: "bob", Message: s.message, ID: testID})
 		return sc.buf
@@ -139,7 +140,7 @@ func BenchmarkDeliver(b *testing.B) {
 
 func BenchmarkDecodePublish(b *testing.B) {
 	first, body, _, _ := splitFrame(encodePacket(b, 5, publishPacket(1, 7, "demo/peer/bob/alice", string(make([]byte, 256)))))
-	d := publishDecoder{v5: true}
+	d := publishDecoder{v5: true, now: time.Now}
 	var p broker.Publish
 	b.ReportAllocs()
 	for b.Loop() {
@@ -148,7 +149,7 @@ func BenchmarkDecodePublish(b *testing.B) {
 }
 
 func BenchmarkEncodeMessage(b *testing.B) {
-	e := encoder{v5: true, problemInfo: true, app: "demo"}
+	e := encoder{v5: true, problemInfo: true, app: "demo", now: time.Now}
 	s := &scratch{}
 	o := broker.Out{Kind: broker.OutMessage, Tag: 1, QoS: 1, To: "bob", Message: &broker.Message{ID: testID, From: "alice", To: []broker.PeerID{"bob"}, Payload: make([]byte, 256)}}
 	b.ReportAllocs()

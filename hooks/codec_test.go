@@ -121,7 +121,7 @@ func TestDecodePublishAgainstEngine(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				d := publishDecoder{v5: version == 5}
+				d := publishDecoder{v5: version == 5, now: time.Now}
 				var got broker.Publish
 				if err := d.decode(&got, first, body); err != nil {
 					t.Fatal(err)
@@ -142,7 +142,7 @@ func TestDecodePublishExpiry(t *testing.T) {
 	pk := publishPacket(0, 0, "a", "")
 	pk.Properties.MessageExpiryInterval = 60
 	first, body, _, _ := splitFrame(encodePacket(t, 5, pk))
-	d := publishDecoder{v5: true}
+	d := publishDecoder{v5: true, now: time.Now}
 	var p broker.Publish
 	before := time.Now().UnixMilli()
 	if err := d.decode(&p, first, body); err != nil {
@@ -186,7 +186,7 @@ func TestDecodePublishRefuses(t *testing.T) {
 		"unknown alias":            {5, 0x30, []byte{0, 0, 3, 0x23, 0, 1}, faultAliasUnset},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := publishDecoder{v5: c.version == 5}
+			d := publishDecoder{v5: c.version == 5, now: time.Now}
 			var p broker.Publish
 			if err := d.decode(&p, c.first, c.body); err != c.want { //nolint:errorlint // sentinels
 				t.Errorf("got %v, want %v", err, c.want)
@@ -196,7 +196,7 @@ func TestDecodePublishRefuses(t *testing.T) {
 }
 
 func TestTopicAlias(t *testing.T) {
-	d := publishDecoder{v5: true}
+	d := publishDecoder{v5: true, now: time.Now}
 	for i, c := range []struct {
 		body []byte
 		want string
@@ -287,7 +287,7 @@ func TestEncodeAgainstEngine(t *testing.T) {
 	} {
 		for _, version := range []byte{4, 5} {
 			t.Run(name+"/"+strconv.Itoa(int(version)), func(t *testing.T) {
-				e := encoder{v5: version == 5, problemInfo: true, app: "demo"}
+				e := encoder{v5: version == 5, problemInfo: true, app: "demo", now: time.Now}
 				s := &scratch{buf: []byte("before")}
 				if !e.out(s, &c.out) {
 					t.Fatal("did not fit")
@@ -311,7 +311,7 @@ func TestEncodeAgainstEngine(t *testing.T) {
 }
 
 func TestRequestProblemInformation0(t *testing.T) { // [MQTT-3.1.2-29]
-	e := encoder{v5: true, app: "demo"}
+	e := encoder{v5: true, app: "demo", now: time.Now}
 	s := &scratch{}
 	e.out(s, &broker.Out{Kind: broker.OutAck, Tag: 1, QoS: 1, ID: testID})
 	e.out(s, &broker.Out{Kind: broker.OutAck, Tag: 2, QoS: 1, Err: broker.Errorf(broker.Internal, "away")})
@@ -321,7 +321,7 @@ func TestRequestProblemInformation0(t *testing.T) { // [MQTT-3.1.2-29]
 }
 
 func TestClientsMaximumPacketSize(t *testing.T) { // [MQTT-3.1.2-24] [MQTT-3.4.2-2]
-	e := encoder{v5: true, problemInfo: true, app: "demo", maximum: 20}
+	e := encoder{v5: true, problemInfo: true, app: "demo", maximum: 20, now: time.Now}
 	s := &scratch{}
 	if e.out(s, &broker.Out{Kind: broker.OutPublish, Topic: "demo/event/a/reply", Payload: []byte("{}")}) || len(s.buf) != 0 {
 		t.Errorf("% x", s.buf)
@@ -359,12 +359,12 @@ func TestFilterForm(t *testing.T) {
 func TestCodecAllocatesNothing(t *testing.T) {
 	pk := publishPacket(1, 7, "demo/peer/bob/alice", "hello")
 	first, body, _, _ := splitFrame(encodePacket(t, 5, pk))
-	d := publishDecoder{v5: true}
+	d := publishDecoder{v5: true, now: time.Now}
 	var p broker.Publish
 	if n := testing.AllocsPerRun(100, func() { _ = d.decode(&p, first, body) }); n != 0 {
 		t.Errorf("decode allocates %v", n)
 	}
-	e := encoder{v5: true, problemInfo: true, app: "demo"}
+	e := encoder{v5: true, problemInfo: true, app: "demo", now: time.Now}
 	s := &scratch{buf: make([]byte, 0, 4096), props: make([]byte, 0, 512)}
 	o := broker.Out{Kind: broker.OutMessage, Tag: 1, QoS: 1, To: "bob", Message: &broker.Message{ID: testID, From: "alice", To: []broker.PeerID{"bob"}, Payload: []byte("hello")}}
 	ack := broker.Out{Kind: broker.OutAck, Tag: 1, QoS: 1, ID: testID}

@@ -58,12 +58,13 @@ func (c *conn) connect() bool {
 		return false
 	}
 	c.session = o.session
-	c.dec.v5 = o.version == 5
+	c.dec.v5, c.dec.now = o.version == 5, c.srv.now
 	c.enc = encoder{
 		v5:          o.version == 5,
 		problemInfo: !pk.Properties.RequestProblemInfoFlag || pk.Properties.RequestProblemInfo == 1,
 		maximum:     pk.Properties.MaximumPacketSize,
 		app:         string(o.session.App()),
+		now:         c.srv.now,
 	}
 	c.expiry = pk.Properties.SessionExpiryInterval
 	if !c.connack(o) {
@@ -209,7 +210,7 @@ func (o *opening) check(body []byte) error {
 		o.will = &broker.Publish{QoS: qos, Retain: retain}
 		if level == 5 {
 			list := f.properties(inWill)
-			if passed(o.will, &list); list.fault != nil {
+			if passed(o.will, &list, time.Now); list.fault != nil {
 				return list.fault
 			}
 			o.will.Props.Expires = 0 // counts from when the will is published: OpenRequest.WillExpiry

@@ -17,6 +17,7 @@ type encoder struct {
 	problemInfo bool   // acknowledgements may carry properties [MQTT-3.1.2-29]
 	maximum     uint32 // the client's Maximum Packet Size; 0: none
 	app         string
+	now         func() time.Time // Options.Now
 }
 
 // scratch is the working room of who writes, shared by connections through a pool.
@@ -148,7 +149,7 @@ func (e *encoder) message(s *scratch, o *broker.Out) {
 			}
 			p = appendUser(p, "conversation", string(m.Conversation))
 		}
-		s.props = appendPassed(p, &m.Props, o.Assigned)
+		s.props = e.passed(p, &m.Props, o.Assigned)
 	}
 	space, name := "/peer/", string(o.To)
 	if m.Group != "" {
@@ -176,7 +177,7 @@ func (e *encoder) publish(s *scratch, o *broker.Out) {
 			s.props = appendTime(s.props, o.TS)
 		}
 		if o.Props != nil {
-			s.props = appendPassed(s.props, o.Props, o.Assigned)
+			s.props = e.passed(s.props, o.Props, o.Assigned)
 		}
 	}
 	b := e.head(s, o, len(o.Topic), len(o.Payload))
@@ -218,16 +219,16 @@ func (e *encoder) tail(b []byte, s *scratch, o *broker.Out) []byte {
 	return b
 }
 
-// appendPassed appends the properties that pass through, unaltered and in order [MQTT-3.3.2-4] [MQTT-3.3.2-15]
+// passed appends the properties that pass through, unaltered and in order [MQTT-3.3.2-4] [MQTT-3.3.2-15]
 // [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20], with what remains of the expiry at now (Unix milliseconds; 0: read the
 // clock) [MQTT-3.3.2-6].
-func appendPassed(b []byte, p *broker.Properties, now int64) []byte {
+func (e *encoder) passed(b []byte, p *broker.Properties, now int64) []byte {
 	if p.TextFormat {
 		b = append(b, packets.PropPayloadFormat, 1)
 	}
 	if p.Expires != 0 {
 		if now == 0 {
-			now = time.Now().UnixMilli()
+			now = e.now().UnixMilli()
 		}
 		left := uint32(min(max((p.Expires-now+999)/1000, 1), 1<<32-1))
 		b = binary.BigEndian.AppendUint32(append(b, packets.PropMessageExpiryInterval), left)

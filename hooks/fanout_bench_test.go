@@ -173,7 +173,7 @@ type discarded struct {
 
 func openDiscarded(b *testing.B, br *broker.Broker, d *fanoutDeliveries, id string) {
 	b.Helper()
-	l := &discarded{d: d, enc: encoder{v5: true, problemInfo: true, app: "demo"}}
+	l := &discarded{d: d, enc: encoder{v5: true, problemInfo: true, app: "demo", now: time.Now}}
 	l.state.Store(flushHeld)
 	s, _, err := br.Open(context.Background(), &broker.OpenRequest{
 		App: "demo", ClientID: id, Version: 5, CleanStart: true, Remote: "127.0.0.1", Transport: "tcp",

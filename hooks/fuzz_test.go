@@ -72,7 +72,7 @@ func FuzzDecodePublish(f *testing.F) {
 		if checkFirst(first) != nil {
 			return
 		}
-		d := publishDecoder{v5: v5}
+		d := publishDecoder{v5: v5, now: time.Now}
 		var p broker.Publish
 		if err := d.decode(&p, first, body); err != nil {
 			return

@@ -26,6 +26,7 @@ type aliases [aliasMaximum + 1][]byte
 // publishDecoder decodes a client's PUBLISH packets.
 type publishDecoder struct {
 	v5      bool
+	now     func() time.Time // Options.Now
 	aliases *aliases
 }
 
@@ -42,7 +43,7 @@ func (d *publishDecoder) decode(p *broker.Publish, first byte, body []byte) erro
 	alias, given := 0, false
 	if d.v5 && !f.bad {
 		list := f.properties(1 << packets.Publish)
-		if alias, given = passed(p, &list); list.fault != nil {
+		if alias, given = passed(p, &list, d.now); list.fault != nil {
 			return list.fault
 		}
 	}
@@ -83,8 +84,8 @@ func (d *publishDecoder) resolve(p *broker.Publish, alias int) error {
 	return nil
 }
 
-// passed sorts a publish's or a will's properties: the server's own names are taken out (spec 5), the rest passes through.
-func passed(p *broker.Publish, list *propertyList) (alias int, given bool) {
+// passed sorts a publish's or a will's properties: the server's own names are taken out (spec 5), the rest passes through. An expiry counts from now.
+func passed(p *broker.Publish, list *propertyList, now func() time.Time) (alias int, given bool) {
 	size := 0
 	room := func(n int) bool {
 		size += n
@@ -96,7 +97,7 @@ func passed(p *broker.Publish, list *propertyList) (alias int, given bool) {
 		case packets.PropPayloadFormat:
 			p.Props.TextFormat = v.num == 1
 		case packets.PropMessageExpiryInterval:
-			p.Props.Expires = time.Now().UnixMilli() + int64(v.num)*1000
+			p.Props.Expires = now().UnixMilli() + int64(v.num)*1000
 		case packets.PropContentType:
 			if room(len(v.data)) {
 				p.Props.ContentType = string(v.data)

@@ -25,6 +25,7 @@ const clearedFor = time.Minute
 // expiry, in seconds, never runs.
 type retainedStore struct {
 	index *mqtt.TopicsIndex
+	now   func() time.Time
 	mu    sync.Mutex // makes a look at the store and the change one step
 	used  map[broker.AppID]*retainedUse
 	known map[broker.AppID]map[string]retainedID
@@ -38,17 +39,17 @@ type retainedID struct {
 	cleared int64 // when this node heard that it was cleared, Unix milliseconds; 0: it is retained
 }
 
-func newRetainedStore(index *mqtt.TopicsIndex) retainedStore {
-	return retainedStore{index: index, used: make(map[broker.AppID]*retainedUse), known: make(map[broker.AppID]map[string]retainedID)}
+func newRetainedStore(index *mqtt.TopicsIndex, now func() time.Time) retainedStore {
+	return retainedStore{index: index, now: now, used: make(map[broker.AppID]*retainedUse), known: make(map[broker.AppID]map[string]retainedID)}
 }
 
-func retainedPacket(p *broker.Publish) packets.Packet {
+func (r *retainedStore) packet(p *broker.Publish) packets.Packet {
 	return packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: p.QoS, Retain: true},
 		TopicName:   string(p.Topic),
 		Payload:     slices.Clone(p.Payload),
 		Properties:  engineProperties(&p.Props),
-		Created:     time.Now().Unix(),
+		Created:     r.now().Unix(),
 		Expiry:      p.Props.Expires,
 	}
 }
@@ -71,7 +72,7 @@ func (r *retainedStore) after(app broker.AppID, pk *packets.Packet) (use retaine
 
 // check refuses what there is no room for.
 func (r *retainedStore) check(app broker.AppID, p *broker.Publish) error {
-	pk := retainedPacket(p)
+	pk := r.packet(p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if use := r.after(app, &pk); len(p.Payload) > 0 && (use.messages > maxRetained || use.bytes > maxRetainedBytes) {
@@ -82,7 +83,7 @@ func (r *retainedStore) check(app broker.AppID, p *broker.Publish) error {
 
 // set retains p, or forgets what was retained when its payload is empty [MQTT-3.3.1-5] to [MQTT-3.3.1-7], unless a later id is known.
 func (r *retainedStore) set(app broker.AppID, id broker.MessageID, p *broker.Publish) {
-	pk := retainedPacket(p)
+	pk := r.packet(p)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	topics := r.known[app]
@@ -95,7 +96,7 @@ func (r *retainedStore) set(app broker.AppID, id broker.MessageID, p *broker.Pub
 	}
 	known := retainedID{id: id}
 	if len(p.Payload) == 0 {
-		known.cleared = time.Now().UnixMilli()
+		known.cleared = r.now().UnixMilli()
 	}
 	topics[pk.TopicName] = known
 	r.replace(app, &pk)

@@ -73,7 +73,8 @@ type session interface {
 // Options are what a Server works with.
 type Options struct {
 	Config Config
-	Logger *slog.Logger // nil: nothing is logged
+	Logger *slog.Logger     // nil: nothing is logged
+	Now    func() time.Time // the clock of messages' expiry; nil: time.Now
 	// Reference is where clients are sent that a drained node moves, as MQTT 5 Server Reference; "": they know other servers.
 	Reference string
 }
@@ -85,6 +86,7 @@ type Server struct {
 	tls          *tls.Config   // nil without a certificate
 	certificates *Certificates // behind tls
 	log          *slog.Logger
+	now          func() time.Time // Options.Now
 	limits       limits
 	open         func(context.Context, *broker.OpenRequest, broker.Link) (session, bool, error)
 	app          func(broker.AppID) (broker.AppConfig, bool)
@@ -133,7 +135,7 @@ func newServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: o.Config, reference: o.Reference, certificates: certificates, log: o.Logger, limits: defaultLimits(),
+		config: o.Config, reference: o.Reference, certificates: certificates, log: o.Logger, now: o.Now, limits: defaultLimits(),
 		conns: make(map[*conn]struct{}), listeners: make(map[net.Listener]struct{}),
 	}
 	if certificates != nil {
@@ -142,10 +144,13 @@ func newServer(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	if err := s.buildEngine(); err != nil {
 		return nil, fmt.Errorf("mqtt engine: %w", err)
 	}
-	s.topics = newTopicRouter(s.engine.Topics)
+	s.topics = newTopicRouter(s.engine.Topics, s.now)
 	s.flushers.init()
 	return s, nil
 }
@@ -253,10 +258,11 @@ func (s *Server) housekeep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case tock := <-tick.C:
+			now := s.now()
 			s.topics.retained.sweep(now.UnixMilli())
 			s.topics.sweepAbsent(now)
-			s.sweepWebSockets(now)
+			s.sweepWebSockets(tock)
 		}
 	}
 }

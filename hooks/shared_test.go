@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -12,7 +13,7 @@ func TestGroupMessageIsEncodedOnceForEachVersionQoSAndFormat(t *testing.T) {
 	for _, v5 := range []bool{false, true} {
 		for qos := range byte(3) {
 			for _, wrapped := range []bool{false, true} {
-				e := &encoder{v5: v5, app: "demo"}
+				e := &encoder{v5: v5, app: "demo", now: time.Now}
 				m := &broker.Message{ID: testID, Group: "room", From: "alice", Payload: []byte("hello")}
 				for tag := uint16(1); tag < 4; tag++ {
 					o := broker.Out{Kind: broker.OutMessage, Message: m, QoS: qos, Wrapped: wrapped}

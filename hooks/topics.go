@@ -47,8 +47,8 @@ type subscriber struct {
 // parentMark is what a client id or share name is followed by in the second entry of a filter that ends in "/+/#".
 const parentMark = "\x00"
 
-func newTopicRouter(index *mqtt.TopicsIndex) *topicRouter {
-	return &topicRouter{index: index, retained: newRetainedStore(index), conns: make(map[string]subscriber), shares: make(map[string]int), absent: make(map[string]*absent)}
+func newTopicRouter(index *mqtt.TopicsIndex, now func() time.Time) *topicRouter {
+	return &topicRouter{index: index, retained: newRetainedStore(index, now), conns: make(map[string]subscriber), shares: make(map[string]int), absent: make(map[string]*absent)}
 }
 
 // Check implements broker.TopicRouter.
@@ -361,7 +361,7 @@ func (r *topicRouter) sendRetained(c *conn, sub *broker.Subscription) {
 	if sub.Identifier != 0 {
 		ids = []uint32{sub.Identifier}
 	}
-	now := time.Now().UnixMilli()
+	now := r.retained.now().UnixMilli()
 	for _, m := range r.retained.match(sub.Filter, now) {
 		m.QoS, m.SubIDs = min(m.QoS, sub.QoS), ids
 		c.session.Deliver(m)

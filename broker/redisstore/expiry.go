@@ -80,7 +80,7 @@ func (s *Store) sweepShard(ctx context.Context, shard int) (removed int, more bo
 		return 0, false, err
 	}
 	defer cancel()
-	now := strconv.FormatInt(time.Now().UnixMilli(), 10)
+	now := strconv.FormatInt(s.opts.Now().UnixMilli(), 10)
 	due := redis.NewStringSliceCmd(ctx, "zrangebyscore", s.keys.expiries(shard), "-inf", now, "limit", 0, sweepCount)
 	if err := s.query(ctx, []redis.Cmder{due}); err != nil || len(due.Val()) == 0 {
 		return 0, false, err

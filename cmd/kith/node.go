@@ -43,7 +43,8 @@ const stopTimeout = 15 * time.Second
 
 // openNode builds a node and opens its store and ports. What is open when it fails is closed again.
 func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *node, err error) {
-	n := &node{log: log, cfg: cfg, guard: edge.NewGuard(cfg.Limits, log, nil)}
+	now := wallClock(log)
+	n := &node{log: log, cfg: cfg, guard: edge.NewGuard(cfg.Limits, log, now)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close())
@@ -53,20 +54,20 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	if err != nil {
 		return nil, err
 	}
-	e, err := openEngine(&cfg.Store, log, n.fatal)
+	e, err := openEngine(&cfg.Store, log, now, n.fatal)
 	if err != nil {
 		return nil, err
 	}
 	n.store, n.mended = e.store, e.mended
 	n.broker, err = broker.New(broker.Options{
-		Store: n.store, Node: name, Bus: e.bus, Lease: cfg.Node.Lease, DrainPerSecond: cfg.Node.Drain.PerSecond, Late: e.late, Version: version(), Apps: cfg.Apps, Logger: log,
+		Store: n.store, Node: name, Bus: e.bus, Lease: cfg.Node.Lease, DrainPerSecond: cfg.Node.Drain.PerSecond, Late: e.late, Version: version(), Apps: cfg.Apps, Logger: log, Now: now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	mqtt := cfg.Listen.Config
 	mqtt.MQTT, mqtt.MQTTS = "", "" // the ports are opened here, to tell them before anything runs
-	n.mqtt, err = hooks.New(n.broker, hooks.Options{Config: mqtt, Logger: log, Reference: cfg.Node.Drain.Reference})
+	n.mqtt, err = hooks.New(n.broker, hooks.Options{Config: mqtt, Logger: log, Now: now, Reference: cfg.Node.Drain.Reference})
 	if err != nil {
 		return nil, fmt.Errorf("start mqtt: %w", err)
 	}
@@ -77,7 +78,7 @@ func openNode(ctx context.Context, cfg *configs.Config, log *slog.Logger) (_ *no
 	n.secure = certificate != nil
 	e.sources["mqtt"], e.sources["edge"] = mqttMetrics{n.mqtt}, edgeMetrics{n.guard}
 	n.web = api.New(n.broker, api.Options{
-		Config: cfg.API, Version: version(), MQTT: mount, TLS: certificate, Logger: log, Overloaded: n.guard.Overloaded,
+		Config: cfg.API, Version: version(), MQTT: mount, TLS: certificate, Logger: log, Now: now, Overloaded: n.guard.Overloaded,
 		Sources: e.sources, Backup: e.backup,
 	})
 	return n, n.listen(ctx)

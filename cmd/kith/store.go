@@ -28,9 +28,9 @@ type engine struct {
 }
 
 // openEngine opens the store that the settings choose. fatal ends the process when its files can no longer be trusted.
-func openEngine(cfg *configs.StoreConfig, log *slog.Logger, fatal func(error)) (*engine, error) {
+func openEngine(cfg *configs.StoreConfig, log *slog.Logger, now func() time.Time, fatal func(error)) (*engine, error) {
 	if cfg.Engine == configs.EngineRedis {
-		store, err := redisstore.Open(cfg.Redis, redisstore.Options{Logger: log})
+		store, err := redisstore.Open(cfg.Redis, redisstore.Options{Logger: log, Now: now})
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +38,7 @@ func openEngine(cfg *configs.StoreConfig, log *slog.Logger, fatal func(error)) (
 		return &engine{store: store, bus: bus, late: redisLate, sources: map[string]api.MetricSource{"store": redisMetrics{store}, "bus": busMetrics{bus}}}, nil
 	}
 	mended := make(chan error, 1)
-	store, err := pebblestore.Open(cfg.Pebble, pebblestore.Options{Logger: log, OnFatal: fatal, OnMended: func(failure error) { mended <- failure }})
+	store, err := pebblestore.Open(cfg.Pebble, pebblestore.Options{Logger: log, Now: now, OnFatal: fatal, OnMended: func(failure error) { mended <- failure }})
 	if err != nil {
 		return nil, err
 	}
