@@ -21,6 +21,7 @@ build: ## build the program into bin/kith
 test: tools ## run all tests with the race detector; installs what they need
 	CGO_ENABLED=1 go test -race -timeout 30m ./...
 	CGO_ENABLED=1 go test -race -timeout 30m ./cmd/kith/e2e -store redis
+	CGO_ENABLED=1 go test -race -timeout 30m -tags clockjump -run Clock ./cmd/kith
 
 .PHONY: race
 race: test ## the same: tests always run with the race detector

@@ -22,28 +22,30 @@ type scene struct {
 type fault struct {
 	name    string
 	engines []world.Engine // that it is for; nil: all
+	tag     string         // that the program must be built with; "": any will do
 	do      func(ctx context.Context, s *scene) (string, error)
 }
 
 // faults are all there are.
 var faults = []fault{
-	{"node-kill", nil, nodeKill},
-	{"node-stop", nil, nodeStop},
-	{"node-pause", nil, nodePause},
-	{"clients-cut", nil, clientsCut},
-	{"clients-slow", nil, clientsSlow},
-	{"clients-swallow", nil, clientsSwallow},
-	{"disk-full", []world.Engine{world.Pebble}, diskFull},
-	{"disk-fails", []world.Engine{world.Pebble}, diskFails},
-	{"redis-kill", []world.Engine{world.Redis}, redisKill},
-	{"redis-stop", []world.Engine{world.Redis}, redisStop},
-	{"redis-cut", []world.Engine{world.Redis}, redisCut},
-	{"redis-slow", []world.Engine{world.Redis}, redisSlow},
-	{"redis-swallow", []world.Engine{world.Redis}, redisSwallow},
-	{"redis-failover", []world.Engine{world.Sentinel}, redisFailover},
-	{"deaf", nil, deaf},
-	{"mute", nil, mute},
-	{"storm", nil, storm},
+	{"node-kill", nil, "", nodeKill},
+	{"node-stop", nil, "", nodeStop},
+	{"node-pause", nil, "", nodePause},
+	{"clock-jump", nil, world.ClockTag, clockJump},
+	{"clients-cut", nil, "", clientsCut},
+	{"clients-slow", nil, "", clientsSlow},
+	{"clients-swallow", nil, "", clientsSwallow},
+	{"disk-full", []world.Engine{world.Pebble}, "", diskFull},
+	{"disk-fails", []world.Engine{world.Pebble}, "", diskFails},
+	{"redis-kill", []world.Engine{world.Redis}, "", redisKill},
+	{"redis-stop", []world.Engine{world.Redis}, "", redisStop},
+	{"redis-cut", []world.Engine{world.Redis}, "", redisCut},
+	{"redis-slow", []world.Engine{world.Redis}, "", redisSlow},
+	{"redis-swallow", []world.Engine{world.Redis}, "", redisSwallow},
+	{"redis-failover", []world.Engine{world.Sentinel}, "", redisFailover},
+	{"deaf", nil, "", deaf},
+	{"mute", nil, "", mute},
+	{"storm", nil, "", storm},
 }
 
 func faultNames() (names []string) {
@@ -57,7 +59,8 @@ func faultNames() (names []string) {
 func (o *options) chosen() (list []fault) {
 	for _, f := range faults {
 		named := len(o.faults) == 0 || slices.Contains(o.faults, f.name)
-		if named && (len(f.engines) == 0 || slices.Contains(f.engines, o.engine)) {
+		built := f.tag == "" || slices.Contains(o.tags, f.tag)
+		if named && built && (len(f.engines) == 0 || slices.Contains(f.engines, o.engine)) {
 			list = append(list, f)
 		}
 	}

@@ -26,6 +26,21 @@ func nodePause(ctx context.Context, s *scene) (string, error) {
 	return s.stopNode(ctx, lease/10, lease/2)
 }
 
+// clockJump sets a node's clock wrong, ahead or back, by seconds as often as by hours, and right again after a while. It stays within
+// signature.window: what clients sign goes on to hold.
+func clockJump(ctx context.Context, s *scene) (string, error) {
+	n, d := s.node(), s.lasts(time.Second, 8*time.Second)
+	by := s.lasts(time.Second, 2*time.Hour>>s.r.IntN(12))
+	if s.r.IntN(2) == 0 {
+		by = -by
+	}
+	if err := n.SetClock(by); err != nil {
+		return "", err
+	}
+	pause(ctx, d)
+	return fmt.Sprintf("the clock of %s was wrong by %v for %v", n.Name, rounded(by), rounded(d)), n.SetClock(0)
+}
+
 func (s *scene) stopNode(ctx context.Context, low, high time.Duration) (string, error) {
 	n, d := s.node(), s.lasts(low, high)
 	n.Signal(syscall.SIGSTOP)

@@ -25,6 +25,7 @@ type options struct {
 	queue  int
 	kith   string
 	race   bool
+	tags   []string // that kith was built with
 	out    string
 }
 
@@ -40,7 +41,7 @@ func parse(args []string) (o options, err error) {
 	f.IntVar(&o.peers, "peers", 24, "`peers` of each of the two apps")
 	f.IntVar(&o.storm, "storm", 500, "`clients` that reconnect at once in a storm")
 	f.IntVar(&o.queue, "queue", 50, "`messages` that the second app keeps for an absent device; what falls out must be in missed")
-	f.StringVar(&o.kith, "kith", "", "the `program` to torment (default: built from this module)")
+	f.StringVar(&o.kith, "kith", "", "the `program` to torment, best built with -tags "+world.ClockTag+": without, clock-jump is left out (default: built so from this module)")
 	f.BoolVar(&o.race, "race", false, "build it with the race detector")
 	f.StringVar(&o.out, "out", "", "a `file` for the JSON")
 	if err := f.Parse(args); err != nil {

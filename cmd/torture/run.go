@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"kith/broker"
@@ -81,13 +83,31 @@ func run(ctx context.Context, o options) (err error) {
 	return s.tell(r, done)
 }
 
-// build makes the program, unless one is given.
+// build makes the program, unless one is given, and tells from it which faults it takes.
 func (o *options) build(ctx context.Context, dir string) error {
-	if o.kith != "" {
-		return nil
+	if o.kith == "" {
+		if err := o.buildKith(ctx, dir); err != nil {
+			return err
+		}
 	}
+	info, err := buildinfo.ReadFile(o.kith)
+	if err != nil {
+		return fmt.Errorf("--kith: %w", err)
+	}
+	for _, s := range info.Settings {
+		if s.Key == "-tags" {
+			o.tags = strings.Split(s.Value, ",")
+		}
+	}
+	if len(o.chosen()) == 0 {
+		return fmt.Errorf("none of these faults is for --engine %s and this program, built with -tags %q", o.engine, strings.Join(o.tags, ","))
+	}
+	return nil
+}
+
+func (o *options) buildKith(ctx context.Context, dir string) error {
 	o.kith = filepath.Join(dir, "kith")
-	args := []string{"build", "-o", o.kith}
+	args := []string{"build", "-tags", world.ClockTag, "-o", o.kith}
 	if o.race {
 		args = append(args, "-race")
 	}
@@ -100,9 +120,6 @@ func (o *options) build(ctx context.Context, dir string) error {
 // torment does faults for as long as it was asked to.
 func (s *scene) torment(ctx context.Context) (done []event, err error) {
 	list := s.o.chosen()
-	if len(list) == 0 {
-		return nil, fmt.Errorf("none of these faults is for --engine %s", s.o.engine)
-	}
 	began, departed := time.Now(), false
 	pause(ctx, s.lasts(0, calm))
 	for time.Since(began) < s.o.time && ctx.Err() == nil {

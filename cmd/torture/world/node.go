@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -23,7 +24,8 @@ type Node struct {
 
 	kith   string
 	config string
-	disk   *disk // nil: none of its own
+	clock  string // the file that sets its clock
+	disk   *disk  // nil: none of its own
 	http   string
 	log    journal
 
@@ -61,6 +63,7 @@ func (n *Node) once(ctx context.Context) error {
 		return ctx.Err()
 	}
 	cmd := exec.CommandContext(ctx, n.kith, "serve", "--config", n.config) //nolint:gosec // the program to torment
+	cmd.Env = append(os.Environ(), clockFile+"="+n.clock)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &n.log, &n.log, filepath.Dir(n.config)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopTimeout

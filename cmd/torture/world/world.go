@@ -73,7 +73,7 @@ func Start(ctx context.Context, o Options) (_ *World, err error) {
 
 func (w *World) newNode(name string) (n *Node, err error) {
 	dir := filepath.Join(w.o.Dir, name)
-	n = &Node{Name: name, kith: w.o.Kith, config: filepath.Join(dir, "kith.yaml"), Data: filepath.Join(dir, "data")}
+	n = &Node{Name: name, kith: w.o.Kith, config: filepath.Join(dir, "kith.yaml"), clock: filepath.Join(dir, "clock"), Data: filepath.Join(dir, "data")}
 	if err = os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
