@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,6 +71,7 @@ func (w *world) join(name string) {
 type gate struct {
 	broker.Store
 	shut sync.RWMutex
+	away atomic.Bool // nothing is taken or told
 
 	mu   sync.Mutex
 	lazy []*broker.Batch // held back; nil: none is
@@ -94,6 +96,11 @@ func (g *gate) beforeCommit(do func(*broker.Batch)) {
 }
 
 func (g *gate) Commit(b *broker.Batch) {
+	if g.away.Load() {
+		b.Failed()
+		go b.Done(b, errAway)
+		return
+	}
 	g.mu.Lock()
 	do, tell, failed := g.do, g.tell, g.fail != nil && g.fail(b)
 	if failed {
@@ -109,7 +116,7 @@ func (g *gate) Commit(b *broker.Batch) {
 			if tell != nil {
 				<-tell
 			}
-			b.Done(b, errors.New("the store is away"))
+			b.Done(b, errAway)
 		}()
 		return
 	}
@@ -153,6 +160,8 @@ func (g *gate) beforeList(do func(broker.ListQuery)) {
 	g.list = do
 }
 
+var errAway = errors.New("the store is away")
+
 func (g *gate) List(ctx context.Context, q broker.ListQuery) ([]broker.Record, error) {
 	g.mu.Lock()
 	do := g.list
@@ -162,6 +171,9 @@ func (g *gate) List(ctx context.Context, q broker.ListQuery) ([]broker.Record, e
 	}
 	g.shut.RLock()
 	defer g.shut.RUnlock()
+	if g.away.Load() {
+		return nil, errAway
+	}
 	return g.Store.List(ctx, q)
 }
 
@@ -552,6 +564,34 @@ func TestWillOfANodeThatStoodStillIsPublishedOnce(t *testing.T) {
 		return err == nil
 	})
 	want(t, "once", eve.messages(2), []string{"gone", "late"})
+}
+
+// While the store is away nobody can renew: it was not for a node to die that it did not, however long the others' last look is past.
+func TestNodeThatTheStoreLeftWithOthersIsNotDeclaredDead(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[1].open("bob")
+	began := time.Now()
+	past := func(share time.Duration) {
+		t.Helper()
+		n[0].until("time passes", func() bool { return time.Since(began) > testLease*share/100 })
+	}
+	n[1].gate.away.Store(true)
+	past(75)
+	n[0].gate.away.Store(true)
+	past(105)
+	var looks atomic.Int32
+	n[0].gate.beforeList(func(q broker.ListQuery) {
+		if q.Space == broker.SpaceNode {
+			looks.Add(1)
+		}
+	})
+	n[0].gate.away.Store(false)
+	n[0].until("it looks at the other", func() bool { return looks.Load() > 1 })
+	n[1].gate.away.Store(false)
+	n[1].until("the node goes on", func() bool { _, err := n[1].tryOpen("carol"); return err == nil })
+	if bob.isClosed() {
+		t.Error("its sessions were ended")
+	}
 }
 
 // What a dead node left is cleared away by another, should the one that began with it die as well.

@@ -51,7 +51,7 @@ type knownNode struct {
 type nodeTable struct {
 	mu     sync.Mutex
 	known  map[NodeID]*knownNode
-	looked time.Time // the last time all were read
+	looked time.Time // the last time all were read; zero after this node's own look failed
 	live   atomic.Pointer[[]NodeID]
 }
 
@@ -97,6 +97,9 @@ func (c *cluster) live(ctx context.Context, self NodeID) {
 		}
 		if err := c.look(ctx); err != nil && ctx.Err() == nil {
 			c.b.log.Warn("the nodes could not be read", "err", err)
+			c.nodes.mu.Lock()
+			c.nodes.looked = time.Time{}
+			c.nodes.mu.Unlock()
 		}
 		for _, id := range c.others() {
 			c.bus.Send(id, []byte{byte(noteAlive)})
@@ -170,7 +173,7 @@ func (c *cluster) look(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
-	blind := now.Sub(t.looked) > c.lease/2 // what did not change meanwhile may not have been able to
+	blind := now.Sub(t.looked) > c.lease/2 // the store was away, or this node stood still: others may not have been able to renew
 	t.looked = now
 	present := make(map[NodeID]bool, len(records))
 	for _, r := range records {

@@ -14,7 +14,7 @@ import (
 
 const (
 	// shortLease is the lease of nodes whose death a test waits for. On a busy machine a shorter one would run out by itself.
-	shortLease = 4 * time.Second
+	shortLease = 6 * time.Second
 	// endurance is how long a test waits for what takes a lease, and for a load to come to its end.
 	endurance = 90 * time.Second
 )
