@@ -5,6 +5,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -65,21 +66,23 @@ func Launch(dir string, args ...string) (*Server, error) {
 // FreePort returns a port that is free, and so is that 10000 above, which a node of a cluster takes too.
 func FreePort() (int, error) {
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if port > 55000 {
-			continue
-		}
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+10000)); err == nil {
-			l.Close()
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		if isFree(port) && isFree(port+10000) {
 			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("no free port")
+}
+
+// The ports of servers are below those that the system gives to connections: one of those would be taken while its server is down.
+const lowestPort, highestPort = 12000, 22000
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
 }
 
 // start starts the server on its port, with what its folder holds, and waits until it answers.

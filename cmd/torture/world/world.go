@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"kith/broker"
+	"kith/broker/redisstore/redistest"
 )
 
 // Options are what a world is made of.
@@ -107,11 +107,8 @@ func (w *World) newNode(name string) (n *Node, err error) {
 
 // freeAddr is a port of the loopback that nobody listens on.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	port, err := redistest.FreePort()
+	return fmt.Sprintf("127.0.0.1:%d", port), err
 }
 
 // Stands returns when all nodes are ready.
