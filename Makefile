@@ -57,7 +57,7 @@ soak: ## half an hour at half of capacity (TIME=30m): is everything flat? the gr
 	go run ./cmd/soak --time $(or $(TIME),30m) --csv docs/soak.csv --svg docs/soak.svg
 
 .PHONY: check
-check: ## all that CI checks: gofmt, go mod tidy, vet, lint, vulnerabilities, tests, torture, fuzzing for 10 s a target
+check: ## all that CI checks: gofmt, go mod tidy, vet, lint, vulnerabilities, tests, torture, fuzzing for 30 s a target
 	.ci/run
 
 .PHONY: tools
