@@ -38,7 +38,10 @@ func (d *dirtySet) take() []*Session {
 // saveCursors writes, at most once a second, how far sessions came, until ctx ends. A crash in between delivers a second's
 // messages again and loses none.
 func (b *Broker) saveCursors(ctx context.Context) {
-	const perBatch = 500
+	const (
+		perBatch  = 500
+		saveEvery = time.Second
+	)
 	timer := time.NewTimer(saveEvery)
 	defer timer.Stop()
 	for {

@@ -94,6 +94,10 @@ func decodePosition(b []byte) (p Position) {
 	return p
 }
 
+func encodeTime(ms int64) []byte { return encodePosition(Position{N: uint64(ms)}) } //nolint:gosec // after 1970
+
+func decodeTime(b []byte) int64 { return int64(decodePosition(b).N) } //nolint:gosec // as written
+
 func decodeDevice(b []byte) *deviceRecord {
 	r := &deviceRecord{}
 	if len(b) == 0 || json.Unmarshal(b, r) != nil {

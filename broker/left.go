@@ -90,3 +90,19 @@ func (b *Broker) isAnywhere(ctx context.Context, key peerKey) (bool, error) {
 	_, lines, err := b.cluster.nodesHolding(ctx, whereKey(key))
 	return len(lines) > 0, err
 }
+
+// interrupted completes the record of a connection whose end was not stored. It was cut by a crash, and then all accepted before this
+// start was due to it; or the store was away when it ended here.
+func (b *Broker) interrupted(r *deviceRecord) {
+	end := b.started
+	if b.cluster != nil {
+		end = b.cluster.goneAt(NodeID(r.Connected))
+	}
+	if r.Connected == b.self() || end == 0 {
+		end = b.now().UnixMilli()
+	}
+	r.Absent = FirstIDAt(end)
+	if r.Expiry > 0 {
+		r.Resume = end + r.Expiry
+	}
+}

@@ -72,6 +72,31 @@ func (id MessageID) before() MessageID {
 	return MessageID{}
 }
 
+// after returns the least id above id.
+func (id MessageID) after() MessageID {
+	for i := len(id) - 1; i >= 0; i-- {
+		id[i]++
+		if id[i] != 0 {
+			return id
+		}
+	}
+	return id
+}
+
+func maxID(a, b MessageID) MessageID {
+	if a.Compare(b) > 0 {
+		return a
+	}
+	return b
+}
+
+func minID(a, b MessageID) MessageID {
+	if a.Compare(b) < 0 {
+		return a
+	}
+	return b
+}
+
 func (id MessageID) clock() uint64 { return binary.BigEndian.Uint64(id[:8]) }
 
 // Time returns when the message was accepted, in Unix milliseconds.
