@@ -160,10 +160,42 @@ type Append struct {
 // ErrPast says that an append to the past is not one: it needs a message of a peer, with an id.
 var ErrPast = errors.New("what goes into the past is a message with an id")
 
-// CheckPast returns ErrPast unless a, whose Past is set, can be done.
-func (a *Append) CheckPast() error {
-	if m := a.Message; m == nil || m.ID.IsZero() || m.Kind != KindMessage {
-		return ErrPast
+// Check returns the first thing wrong with a: ErrPast, or what names, the engine's own check, says of an app and an owner that a's
+// logs and records are named by. An engine calls it before anything of a is tried.
+func (a *Append) Check(names func(app AppID, owner string) error) error {
+	for _, k := range [...]Key{a.Once, a.Require} {
+		if k.Space != 0 {
+			if err := names(k.App, k.Owner); err != nil {
+				return err
+			}
+		}
+	}
+	m := a.Message
+	if a.Past {
+		if m == nil || m.ID.IsZero() || m.Kind != KindMessage {
+			return ErrPast
+		}
+		if err := checkOwners(m.To, names); err != nil {
+			return err
+		}
+	}
+	if m == nil {
+		return names(a.App, string(a.EventPeer))
+	}
+	if err := names(a.App, string(m.Conversation)); err != nil {
+		return err
+	}
+	if err := checkOwners(a.Inboxes, names); err != nil {
+		return err
+	}
+	return names("", string(m.From))
+}
+
+func checkOwners(peers []PeerID, names func(AppID, string) error) error {
+	for _, p := range peers {
+		if err := names("", string(p)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

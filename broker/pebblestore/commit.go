@@ -17,7 +17,7 @@ func (s *Store) Commit(b *broker.Batch) {
 		a := &b.Appends[i]
 		size += 128 + len(a.Event)
 		if it.err == nil {
-			it.err = checkAppend(a)
+			it.err = a.Check(checkNames)
 		}
 		if a.Message != nil {
 			size += len(a.Message.Payload)
@@ -38,41 +38,6 @@ func (s *Store) Commit(b *broker.Batch) {
 	if !s.queue.put(it, 1+len(b.Appends)+len(b.Writes)+len(b.Deletes), size) {
 		s.refuse(b)
 	}
-}
-
-func checkAppend(a *broker.Append) error {
-	if a.Once.Space != 0 {
-		if err := checkNames(a.Once.App, a.Once.Owner); err != nil {
-			return err
-		}
-	}
-	if a.Require.Space != 0 {
-		if err := checkNames(a.Require.App, a.Require.Owner); err != nil {
-			return err
-		}
-	}
-	if a.Past {
-		if err := a.CheckPast(); err != nil {
-			return err
-		}
-		for _, peer := range a.Message.To {
-			if err := checkNames("", string(peer)); err != nil {
-				return err
-			}
-		}
-	}
-	if a.Message == nil {
-		return checkNames(a.App, string(a.EventPeer))
-	}
-	if err := checkNames(a.App, string(a.Message.Conversation)); err != nil {
-		return err
-	}
-	for _, peer := range a.Inboxes {
-		if err := checkNames("", string(peer)); err != nil {
-			return err
-		}
-	}
-	return checkNames("", string(a.Message.From))
 }
 
 // flight is a group on its way to the disk.

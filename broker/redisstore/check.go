@@ -55,42 +55,11 @@ func isLog(k broker.LogKind) bool {
 const maxInboxes = 200
 
 func checkAppend(a *broker.Append) error {
-	if a.Once.Space != 0 {
-		if err := checkNames(a.Once.App, a.Once.Owner); err != nil {
-			return err
-		}
-		if listed(a.Once.Space) {
-			return fmt.Errorf("append: records of space %c cannot make it idempotent", a.Once.Space)
-		}
+	if a.Once.Space != 0 && listed(a.Once.Space) {
+		return fmt.Errorf("append: records of space %c cannot make it idempotent", a.Once.Space)
 	}
-	if a.Require.Space != 0 {
-		if err := checkNames(a.Require.App, a.Require.Owner); err != nil {
-			return err
-		}
-	}
-	if a.Past {
-		if err := a.CheckPast(); err != nil {
-			return err
-		}
-		for _, peer := range a.Message.To {
-			if err := checkNames("", string(peer)); err != nil {
-				return err
-			}
-		}
-	}
-	if a.Message == nil {
-		return checkNames(a.App, string(a.EventPeer))
-	}
-	if err := checkNames(a.App, string(a.Message.Conversation)); err != nil {
-		return err
-	}
-	if len(a.Inboxes) > maxInboxes {
+	if a.Message != nil && len(a.Inboxes) > maxInboxes {
 		return fmt.Errorf("append to %d inboxes: %d are the most", len(a.Inboxes), maxInboxes)
 	}
-	for _, peer := range a.Inboxes {
-		if err := checkNames("", string(peer)); err != nil {
-			return err
-		}
-	}
-	return checkNames("", string(a.Message.From))
+	return a.Check(checkNames)
 }
