@@ -67,7 +67,7 @@ func newScenario(p *program, name, short, long, example string, b *benchFlags, r
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.bench(cmd.Context(), b, run) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&b.client.addr, "addr", defaultAddr, "the server: `host:port`, or a URL with mqtt or mqtts")
+	f.StringVar(&b.client.addr, "addr", defaultAddr, "the server: `host:port`, or a URL with mqtt, mqtts, ws or wss")
 	f.StringVar(&b.client.ca, "ca", "", "PEM `file` of the authority that signed the server's certificate (default: the system's)")
 	b.client.key.add(cmd)
 	f.StringVar(&b.protocol, "mqtt", "5", "the protocol's `version`, 5 or 3.1.1")

@@ -26,13 +26,13 @@ func (b *benchFlags) options(p *program) (bench.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	if u.Scheme != "mqtt" && u.Scheme != "mqtts" {
-		return o, usagef("--addr %s: bench speaks MQTT over TCP and TLS alone", b.client.addr)
-	}
 	if err := mayLoad(u.Hostname(), b.consent); err != nil {
 		return o, err
 	}
 	o.Target.App, o.Target.Addr, o.Target.TLS = app, u.Host, tlsConfig
+	if strings.HasPrefix(u.Scheme, "ws") {
+		o.Target.WebSocket = u.String()
+	}
 	if o.Target.Version = map[string]byte{"5": 5, "3.1.1": 4}[b.protocol]; o.Target.Version == 0 {
 		return o, usagef("--mqtt %s: write 5 or 3.1.1", b.protocol)
 	}

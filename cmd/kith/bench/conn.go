@@ -2,12 +2,10 @@ package bench
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -69,18 +67,10 @@ func (r *run) newConn(number int, peer broker.PeerID, buffer int) *conn {
 // open connects, logs in and starts the goroutine.
 func (c *conn) open(ctx context.Context) error {
 	o := &c.run.o
-	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
-	if n := len(o.Target.Sources); n > 0 {
-		source := o.Target.Sources[c.number%n]
-		d.LocalAddr, d.Control = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0)), lateBind
-	}
 	c.dialed = clock()
-	nc, err := d.DialContext(ctx, "tcp", o.Target.Addr)
+	nc, err := c.dial(ctx)
 	if err != nil {
 		return c.explain(err)
-	}
-	if o.Target.TLS != nil {
-		nc = tls.Client(nc, o.Target.TLS)
 	}
 	c.nc = nc
 	_ = nc.SetDeadline(time.Now().Add(dialTimeout)) // a deadline that cannot be set shows at once in Write

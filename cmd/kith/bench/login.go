@@ -14,13 +14,14 @@ import (
 
 // Target is the server to load, and as whom.
 type Target struct {
-	Addr    string      // host:port
-	TLS     *tls.Config // nil: plain TCP
-	App     broker.AppID
-	Key     string       // the app's master key; empty: nothing is signed
-	Version byte         // of MQTT: 4 (3.1.1) or 5
-	Sources []netip.Addr // local addresses to connect from, in turn; none: the system chooses
-	Prefix  string       // what the peers' ids begin with
+	Addr      string      // host:port
+	TLS       *tls.Config // nil: plain TCP
+	WebSocket string      // the URL, ws or wss; empty: MQTT over TCP or TLS
+	App       broker.AppID
+	Key       string       // the app's master key; empty: nothing is signed
+	Version   byte         // of MQTT: 4 (3.1.1) or 5
+	Sources   []netip.Addr // local addresses to connect from, in turn; none: the system chooses
+	Prefix    string       // what the peers' ids begin with
 }
 
 // maxWatch is how many peers a CONNECT may watch, and an invite name, in an app with the default settings.
