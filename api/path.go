@@ -2,6 +2,9 @@ package api
 
 import (
 	"fmt"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"kith/broker"
 )
@@ -57,4 +60,23 @@ func parsePeers(where string, ids []string) ([]broker.PeerID, error) {
 		peers = append(peers, peer)
 	}
 	return peers, nil
+}
+
+// OptionalBool is a parameter of which false says something else than nothing.
+type OptionalBool struct{ value, given bool }
+
+// Schema implements huma.SchemaProvider.
+func (*OptionalBool) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeBoolean} }
+
+// Receiver implements huma.ParamWrapper.
+func (o *OptionalBool) Receiver() reflect.Value { return reflect.ValueOf(&o.value).Elem() }
+
+// OnParamSet implements huma.ParamReactor.
+func (o *OptionalBool) OnParamSet(given bool, _ any) { o.given = given }
+
+func (o *OptionalBool) pointer() *bool {
+	if !o.given {
+		return nil
+	}
+	return &o.value
 }

@@ -63,8 +63,8 @@ func orEmpty[E any](list []E) []E {
 // PeersInput selects peers.
 type PeersInput struct {
 	AppPath
-	Online bool   `query:"online" doc:"true: only those online now." example:"true"`
-	Prefix string `query:"prefix" doc:"Only those whose id starts with this." example:"al"`
+	Online OptionalBool `query:"online" doc:"true: only those online now; false: only those who are not." example:"true"`
+	Prefix string       `query:"prefix" doc:"Only those whose id starts with this." example:"al"`
 	PageQuery
 }
 
@@ -101,7 +101,7 @@ func (s *Server) registerPeers() {
 			return nil, err
 		}
 		found, err := s.broker.Peers(ctx, in.app(), broker.PeersQuery{
-			Prefix: in.Prefix, Online: in.Online, After: after, Limit: in.Limit + 1,
+			Prefix: in.Prefix, Online: in.Online.pointer(), After: after, Limit: in.Limit + 1,
 		})
 		if err != nil {
 			return nil, err

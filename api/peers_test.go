@@ -36,6 +36,7 @@ func TestPeersAreListed(t *testing.T) {
 		"":                       {"albert", "alice", "alma", "bob", "carol"},
 		"?prefix=al":             {"albert", "alice", "alma"},
 		"?online=true":           {"albert", "alice", "bob", "carol"},
+		"?online=false":          {"alma"},
 		"?online=true&prefix=al": {"albert", "alice"},
 	} {
 		if diff := cmp.Diff(want, names(all[peerItem](s, "/v1/apps/demo/peers"+query, "2"))); diff != "" {

@@ -774,7 +774,7 @@ func TestOperatorSeesAndClearsWhatIsAtAnotherNode(t *testing.T) {
 	if !s.Connected || s.Node != "n2" || !slices.Equal(s.Watch, []broker.PeerID{"eve"}) || s.Waiting != 3 {
 		t.Errorf("%+v", s)
 	}
-	items, err := n[0].b.Peers(t.Context(), "demo", broker.PeersQuery{Online: true, Limit: 10})
+	items, err := n[0].b.Peers(t.Context(), "demo", broker.PeersQuery{Online: new(true), Limit: 10})
 	if err != nil || len(items) != 2 || items[1].Peer != "bob" {
 		t.Errorf("%+v %v", items, err)
 	}

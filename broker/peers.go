@@ -20,14 +20,49 @@ func (b *Broker) Peers(ctx context.Context, app AppID, q PeersQuery) ([]PeerItem
 	if q.Limit <= 0 {
 		return []PeerItem{}, nil
 	}
-	online, err := b.onlinePeers(ctx, app, &q)
+	switch {
+	case q.Online == nil:
+		return b.allPeers(ctx, app, &q)
+	case *q.Online:
+		online, err := b.onlinePeers(ctx, app, &q)
+		if err != nil {
+			return nil, err
+		}
+		return online, b.lastSeen(ctx, app, online)
+	}
+	return b.offlinePeers(ctx, app, q)
+}
+
+// offlinePeers returns the first q.Limit peers behind q.After that are known and not online. It passes over all that are.
+func (b *Broker) offlinePeers(ctx context.Context, app AppID, q PeersQuery) ([]PeerItem, error) {
+	items, limit := []PeerItem{}, q.Limit
+	q.Limit = max(limit, offlinePage)
+	for {
+		page, err := b.allPeers(ctx, app, &q)
+		if err != nil {
+			return nil, err
+		}
+		more := len(page) == q.Limit
+		if more {
+			q.After = page[len(page)-1].Peer
+		}
+		items = append(items, slices.DeleteFunc(page, func(p PeerItem) bool { return p.Online })...)
+		if !more || len(items) >= limit {
+			return items[:min(len(items), limit)], nil
+		}
+	}
+}
+
+// offlinePage is how many peers are looked at at once for those offline: each look visits all that are connected.
+const offlinePage = 1000
+
+// allPeers returns the first q.Limit peers behind q.After.
+func (b *Broker) allPeers(ctx context.Context, app AppID, q *PeersQuery) ([]PeerItem, error) {
+	online, err := b.onlinePeers(ctx, app, q)
 	if err != nil {
 		return nil, err
 	}
-	if q.Online {
-		return online, b.lastSeen(ctx, app, online)
-	}
-	known, err := b.knownPeers(ctx, app, &q)
+	known, err := b.knownPeers(ctx, app, q)
 	if err != nil {
 		return nil, err
 	}

@@ -67,9 +67,10 @@ func TestAPeerIsListedAsSoonAsItIsOpen(t *testing.T) {
 	for _, limit := range []int{1, 2, 3, 100} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			want(t, "all", w.peers(broker.PeersQuery{Limit: limit}), "albert alice* alma* bob* carol* dave zoe zz*")
-			want(t, "online", w.peers(broker.PeersQuery{Online: true, Limit: limit}), "alice* alma* bob* carol* zz*")
+			want(t, "online", w.peers(broker.PeersQuery{Online: new(true), Limit: limit}), "alice* alma* bob* carol* zz*")
+			want(t, "offline", w.peers(broker.PeersQuery{Online: new(false), Limit: limit}), "albert dave zoe")
 			want(t, "prefix", w.peers(broker.PeersQuery{Prefix: "al", Limit: limit}), "albert alice* alma*")
-			want(t, "prefix online", w.peers(broker.PeersQuery{Prefix: "al", Online: true, Limit: limit}), "alice* alma*")
+			want(t, "prefix online", w.peers(broker.PeersQuery{Prefix: "al", Online: new(true), Limit: limit}), "alice* alma*")
 			want(t, "nobody", w.peers(broker.PeersQuery{Prefix: "q", Limit: limit}), "")
 		})
 	}
@@ -84,7 +85,23 @@ func TestManyOnlinePeersArePagedInOrder(t *testing.T) {
 		ids = append(ids, fmt.Sprintf("p%03d*", i))
 	}
 	want(t, "all", w.peers(broker.PeersQuery{Limit: 16}), strings.Join(ids, " "))
-	want(t, "online", w.peers(broker.PeersQuery{Online: true, Limit: 16}), strings.Join(ids, " "))
+	want(t, "online", w.peers(broker.PeersQuery{Online: new(true), Limit: 16}), strings.Join(ids, " "))
+}
+
+func TestPeersAwayAreFoundBehindManyOnline(t *testing.T) {
+	w := newWorld(t)
+	for i := range 1100 {
+		w.open(fmt.Sprintf("p%04d", i))
+	}
+	for _, id := range []string{"a", "p0500x", "z"} {
+		w.open(id).leave(broker.EndDisconnect)
+	}
+	if err := w.b.SetBan(t.Context(), "demo", broker.Ban{Peer: "x"}); err != nil { // behind it all of before is stored
+		t.Fatal(err)
+	}
+	for _, limit := range []int{1, 2, 100} {
+		want(t, fmt.Sprint(limit), w.peers(broker.PeersQuery{Online: new(false), Limit: limit}), "a p0500x z")
+	}
 }
 
 func wantCode(t *testing.T, what string, err error, code broker.Code) {

@@ -63,7 +63,7 @@ type PeerItem struct {
 // PeersQuery selects known peers in the order of their ids.
 type PeersQuery struct {
 	Prefix string
-	Online bool   // only those online
+	Online *bool  // true: only those online; false: only those not; nil: all
 	After  PeerID // the last of the page before
 	Limit  int
 }

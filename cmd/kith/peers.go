@@ -35,8 +35,8 @@ whom they watch, how much waits for each, and its groups.`,
 			}
 			q := url.Values{}
 			setTexts(q, map[string]string{"prefix": prefix})
-			if online {
-				q.Set("online", "true")
+			if cmd.Flags().Changed("online") {
+				q.Set("online", strconv.FormatBool(online))
 			}
 			return printList(cmd.Context(), p, &r, path, q, []column[api.Peer]{
 				{"PEER", func(p *api.Peer) string { return string(p.Peer) }},
@@ -45,7 +45,7 @@ whom they watch, how much waits for each, and its groups.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&online, "online", false, "only those online now")
+	cmd.Flags().BoolVar(&online, "online", false, "only those online now; --online=false: only those who are not")
 	cmd.Flags().StringVar(&prefix, "prefix", "", "only those whose id starts with this `text`")
 	r.addList(cmd)
 	return cmd
