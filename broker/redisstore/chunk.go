@@ -77,7 +77,7 @@ func (c *chunk) add(s *Store, p *post) {
 	head[17] = byte((len(head) - headSize) / 2) //nolint:gosec // checked by checkAppend
 	c.args = append(c.args, head, p.body)
 	if head[14] != '-' {
-		c.args = append(c.args, expiryText(a.OnceExpires))
+		c.args = append(c.args, s.lifetime(a.OnceExpires))
 	}
 	if a.Message == nil {
 		c.args = append(c.args, strconv.FormatUint(a.Keep, 10))

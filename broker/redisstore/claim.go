@@ -31,7 +31,7 @@ func (g *group) claim(ctx context.Context, units []unit) {
 		if absent[p] {
 			value = "" // look only: a duplicate is told before a refusal
 		}
-		p.cmd = call(ctx, claimScript, []string{p.once}, value, expiryText(p.a.OnceExpires), p.pending)
+		p.cmd = call(ctx, claimScript, []string{p.once}, value, g.s.lifetime(p.a.OnceExpires), p.pending)
 		g.cmds = append(g.cmds, p.cmd)
 	}
 	if len(g.cmds) > 0 {

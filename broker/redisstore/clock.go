@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"strconv"
 	"sync"
 	"time"
 )
@@ -19,6 +20,15 @@ func (c *clock) next() uint64 {
 	defer c.mu.Unlock()
 	c.last = max(at, c.last+1)
 	return c.last
+}
+
+// lifetime is how many ms are left until expires (Unix milliseconds by this node's clock), as scripts take it: at least one, 0 for ever.
+// Redis counts them, so that clocks of nodes that differ, from each other or from Redis's, cut short or prolong nothing.
+func (s *Store) lifetime(expires int64) string {
+	if expires <= 0 {
+		return "0"
+	}
+	return strconv.FormatInt(max(expires-s.opts.Now().UnixMilli(), 1), 10)
 }
 
 func (c *clock) observe(seen uint64) {

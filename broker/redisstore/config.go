@@ -34,7 +34,7 @@ type Config struct {
 type Options struct {
 	// Logger gets lifecycle and trouble; nil discards.
 	Logger *slog.Logger
-	// Now is the wall clock of ids; nil is time.Now. Records expire by Redis's own clock.
+	// Now is the wall clock of ids; nil is time.Now. Redis counts how long records live.
 	Now func() time.Time
 	// Timeout bounds every call, from its first attempt to its answer; 0 is 5 s.
 	Timeout time.Duration

@@ -88,7 +88,8 @@
 // An entry is the id, a byte of kind, the number in 6 bytes where the log has them, and an event's payload. Entries are in the order
 // of their ids, so a script finds any id by halving, from the end. Lists because appending to one costs Redis a third of what a
 // sorted set costs, and an entry in a long one a fifth of the memory; sorted sets where entries come between others; streams, that begin at 4 KB, hold the bodies. An emptied log keeps
-// an entry with its last id and number. A record that expires takes its key with it; its place in the list goes with the next sweep.
+// an entry with its last id and number. A record that expires takes its key with it, when Redis has counted down how long it lives,
+// whatever the clocks of nodes say; its place in the list goes with the next sweep.
 //
 // # What it costs
 //

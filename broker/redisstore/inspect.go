@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The oldest Redis that has all that the scripts use (SET with PXAT).
+// The oldest Redis that the store takes.
 const (
 	oldestMajor = 6
 	oldestMinor = 2

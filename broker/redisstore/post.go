@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
 
@@ -120,8 +119,6 @@ func (p *post) kind() byte {
 
 // entry is what stands in logs without numbers.
 func (p *post) entry(id broker.MessageID) string { return string(append(id[:], p.kind())) }
-
-func expiryText(ms int64) string { return strconv.FormatInt(max(ms, 0), 10) }
 
 // duplicate takes what stands under the once key. With the mark behind it the first attempt may have ended early.
 func (p *post) duplicate(first string) {

@@ -68,7 +68,7 @@ func (s *Store) writeCall(ctx context.Context, b *broker.Batch, w *broker.Write)
 			expiry = expiryPlace(k)
 		}
 	}
-	args := []any{strconv.Itoa(int(w.If)), string(w.Have), act, string(value), expiryText(w.Expires), place(k), expiry}
+	args := []any{strconv.Itoa(int(w.If)), string(w.Have), act, string(value), s.lifetime(w.Expires), place(k), expiry}
 	if w.Guard.Space != 0 {
 		keys = append(keys, s.keys.record(shard, w.Guard))
 		args = append(args, string(w.GuardHas))

@@ -2,8 +2,8 @@
 -- KEYS: the shard's clock; then, each once, what the appends name: the bodies, or the log of events; the once key and the required
 --       one, where it has them; the numbered logs; the others.
 -- ARGV: how many entries an inbox keeps, 0 for all; '1' where the logs without numbers may have later entries of other shards; then for
---       each append: its head; the body, that begins with the rest of the id and the kind, or the event's payload; the
---       expiry of the once key, 0 for never, where it has one; for an event how many to keep, 0 for all.
+--       each append: its head; the body, that begins with the rest of the id and the kind, or the event's payload; how
+--       many ms the once key lives, 0 for ever, where it has one; for an event how many to keep, 0 for all.
 --       A head is the proposed clock (8 bytes), the rest of the id (4), the kind (1), e(vent) or m(essage), o(nce) or
 --       O(nce, and more is to follow) or -, r(equire) or -, x (this id or none) or -, how many keys it names (1), how many logs are
 --       numbered (1), the first of those that are inboxes, from 1 (1), and the places of its keys in KEYS (2 each).
@@ -58,7 +58,7 @@ local function put(at, id, mark, tail, counts, keep)
   return number, previous
 end
 
-local function one(head, body, onceExpiry, eventKeep)
+local function one(head, body, onceFor, eventKeep)
   local kind, what, hasOnce, hasRequire, exact, count, numbered, inboxes = string.byte(head, 13, 20)
   local k = 0
   local function nextKey()
@@ -114,7 +114,7 @@ local function one(head, body, onceExpiry, eventKeep)
   end
   if once then
     local stands = hasOnce == 79 and id .. 'p' or id
-    if onceExpiry == '0' then redis.call('SET', once, stands) else redis.call('SET', once, stands, 'PXAT', onceExpiry) end
+    if onceFor == '0' then redis.call('SET', once, stands) else redis.call('SET', once, stands, 'PX', onceFor) end
   end
   return answer
 end
@@ -124,10 +124,10 @@ while v <= #ARGV do
   local head, body = ARGV[v], ARGV[v + 1]
   local what, hasOnce = string.byte(head, 14, 15)
   v = v + 2
-  local onceExpiry, eventKeep
-  if hasOnce ~= 45 then onceExpiry, v = ARGV[v], v + 1 end
+  local onceFor, eventKeep
+  if hasOnce ~= 45 then onceFor, v = ARGV[v], v + 1 end
   if what == 101 then eventKeep, v = tonumber(ARGV[v]), v + 1 end
-  local ok, answer = pcall(one, head, body, onceExpiry, eventKeep)
+  local ok, answer = pcall(one, head, body, onceFor, eventKeep)
   if not ok then answer = 'X' .. tostring(type(answer) == 'table' and answer.err or answer) end
   answers[#answers + 1] = answer
 end
