@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kith/cmd/torture/load"
+	"kith/cmd/torture/world"
 )
 
 // misbehaving is every so-manieth client that deaf and mute are for.
@@ -26,7 +27,7 @@ func deaf(ctx context.Context, s *scene) (string, error) {
 	for _, c := range some {
 		c.Deaf(true)
 	}
-	pause(ctx, d)
+	world.Pause(ctx, d)
 	for _, c := range some {
 		c.Deaf(false)
 	}
@@ -39,7 +40,7 @@ func mute(ctx context.Context, s *scene) (string, error) {
 	for _, c := range some {
 		c.Mute(true)
 	}
-	pause(ctx, d)
+	world.Pause(ctx, d)
 	for _, c := range some {
 		c.Mute(false)
 	}

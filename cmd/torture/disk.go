@@ -16,7 +16,7 @@ func diskFull(ctx context.Context, s *scene) (string, error) {
 	if err != nil {
 		return skipped(err)
 	}
-	pause(ctx, d)
+	world.Pause(ctx, d)
 	return fmt.Sprintf("the disk of %s was full for %v", n.Name, rounded(d)), free()
 }
 
@@ -26,7 +26,7 @@ func diskFails(ctx context.Context, s *scene) (string, error) {
 	if err := n.FailWrites(true); err != nil {
 		return skipped(err)
 	}
-	pause(ctx, d)
+	world.Pause(ctx, d)
 	return fmt.Sprintf("writes of %s failed for %v", n.Name, rounded(d)), n.FailWrites(false)
 }
 

@@ -73,13 +73,3 @@ func (s *scene) lasts(low, high time.Duration) time.Duration {
 }
 
 func (s *scene) node() *world.Node { return s.Nodes[s.r.IntN(len(s.Nodes))] }
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}

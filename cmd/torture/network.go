@@ -54,7 +54,7 @@ func (s *scene) trouble(ctx context.Context, l *world.Link, how func(*world.Link
 	if err := how(l); err != nil {
 		return "", err
 	}
-	pause(ctx, d)
+	world.Pause(ctx, d)
 	return fmt.Sprintf("%s for %v", what, rounded(d)), l.Heal()
 }
 

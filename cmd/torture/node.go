@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"kith/cmd/torture/world"
 )
 
 // nodeKill crashes a node and starts it again.
@@ -12,7 +14,7 @@ func nodeKill(ctx context.Context, s *scene) (string, error) {
 	n, d := s.node(), s.lasts(100*time.Millisecond, 2*time.Second)
 	n.Kill()
 	defer n.Revive()
-	pause(ctx, d)
+	world.Pause(ctx, d)
 	return fmt.Sprintf("SIGKILL of %s, started again after %v", n.Name, rounded(d)), nil
 }
 
@@ -37,14 +39,14 @@ func clockJump(ctx context.Context, s *scene) (string, error) {
 	if err := n.SetClock(by); err != nil {
 		return "", err
 	}
-	pause(ctx, d)
+	world.Pause(ctx, d)
 	return fmt.Sprintf("the clock of %s was wrong by %v for %v", n.Name, rounded(by), rounded(d)), n.SetClock(0)
 }
 
 func (s *scene) stopNode(ctx context.Context, low, high time.Duration) (string, error) {
 	n, d := s.node(), s.lasts(low, high)
 	n.Signal(syscall.SIGSTOP)
-	pause(ctx, d)
+	world.Pause(ctx, d)
 	n.Signal(syscall.SIGCONT)
 	return fmt.Sprintf("SIGSTOP of %s, SIGCONT after %v", n.Name, rounded(d)), nil
 }

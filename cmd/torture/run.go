@@ -121,7 +121,7 @@ func (o *options) buildKith(ctx context.Context, dir string) error {
 func (s *scene) torment(ctx context.Context) (done []event, err error) {
 	list := s.o.chosen()
 	began, departed := time.Now(), false
-	pause(ctx, s.lasts(0, calm))
+	world.Pause(ctx, s.lasts(0, calm))
 	for time.Since(began) < s.o.time && ctx.Err() == nil {
 		if !departed && time.Since(began) > s.o.time*3/4 {
 			departed = true
@@ -135,7 +135,7 @@ func (s *scene) torment(ctx context.Context) (done []event, err error) {
 		}
 		done = append(done, event{at.Round(time.Millisecond).Seconds(), f.name, what})
 		fmt.Printf("%7.1f s  %-14s %s; %s\n", at.Seconds(), f.name, what, s.load.Progress())
-		pause(ctx, s.lasts(0, calm))
+		world.Pause(ctx, s.lasts(0, calm))
 	}
 	return done, ctx.Err()
 }

@@ -75,7 +75,7 @@ func (r *redis) stop() {
 func (w *World) KillRedis(ctx context.Context, d time.Duration) error {
 	s := w.redis.servers[0]
 	s.Kill()
-	pause(ctx, d)
+	Pause(ctx, d)
 	return s.Relaunch()
 }
 
@@ -83,7 +83,7 @@ func (w *World) KillRedis(ctx context.Context, d time.Duration) error {
 func (w *World) StopRedis(ctx context.Context, d time.Duration) {
 	s := w.redis.servers[0]
 	s.Signal(syscall.SIGSTOP)
-	pause(ctx, d)
+	Pause(ctx, d)
 	s.Signal(syscall.SIGCONT)
 }
 
@@ -102,7 +102,7 @@ func (w *World) FailOver(ctx context.Context) (time.Duration, error) {
 		if ctx.Err() != nil || time.Since(began) > failoverWithin {
 			return 0, fmt.Errorf("no other master within %v", failoverWithin)
 		}
-		pause(ctx, 50*time.Millisecond)
+		Pause(ctx, 50*time.Millisecond)
 	}
 	took := time.Since(began)
 	if err := r.servers[i].Relaunch(); err != nil {

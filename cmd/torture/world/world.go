@@ -120,7 +120,7 @@ func (w *World) Stands(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%s is not ready within %v, its log tells why: %w", n.Name, readyWithin, ctx.Err())
 			}
-			pause(ctx, 50*time.Millisecond)
+			Pause(ctx, 50*time.Millisecond)
 		}
 	}
 	return nil
@@ -152,11 +152,10 @@ func (w *World) Stop() error {
 	return errors.Join(errs...)
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
+// Pause waits, unless ctx ends before.
+func Pause(ctx context.Context, d time.Duration) {
 	select {
-	case <-t.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }
