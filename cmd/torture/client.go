@@ -23,28 +23,25 @@ func (s *scene) some() (some []*load.Device) {
 
 // deaf lets clients stop reading.
 func deaf(ctx context.Context, s *scene) (string, error) {
-	some, d := s.some(), s.lasts(time.Second, 8*time.Second)
-	for _, c := range some {
-		c.Deaf(true)
-	}
-	world.Pause(ctx, d)
-	for _, c := range some {
-		c.Deaf(false)
-	}
-	return fmt.Sprintf("%d clients do not read for %v", len(some), rounded(d)), nil
+	return s.misbehave(ctx, (*load.Device).Deaf, 8*time.Second, "do not read"), nil
 }
 
 // mute lets clients acknowledge nothing, and come back on a new connection.
 func mute(ctx context.Context, s *scene) (string, error) {
-	some, d := s.some(), s.lasts(time.Second, 5*time.Second)
+	return s.misbehave(ctx, (*load.Device).Mute, 5*time.Second, "do not acknowledge"), nil
+}
+
+// misbehave sets some clients to what they do wrong, for a second up to most.
+func (s *scene) misbehave(ctx context.Context, set func(*load.Device, bool), most time.Duration, what string) string {
+	some, d := s.some(), s.lasts(time.Second, most)
 	for _, c := range some {
-		c.Mute(true)
+		set(c, true)
 	}
 	world.Pause(ctx, d)
 	for _, c := range some {
-		c.Mute(false)
+		set(c, false)
 	}
-	return fmt.Sprintf("%d clients do not acknowledge for %v", len(some), rounded(d)), nil
+	return fmt.Sprintf("%d clients %s for %v", len(some), what, rounded(d))
 }
 
 // storm lets all clients of the load, and many more, connect at once, twice.
