@@ -27,6 +27,7 @@ type askKind byte
 const (
 	askPing      askKind = iota // whether the node is there
 	askRelease                  // to end the session of a claim
+	askMeet                     // to know of a device that opens at the asking node, where a peer's other device is held by a claim
 	askKick                     // to end the sessions of a peer; answers how many
 	askSessions                 // the sessions of a peer
 	askCount                    // how many of an open group are there
@@ -153,6 +154,8 @@ func (c *cluster) answer(ctx context.Context, kind askKind, q *question) (*reply
 	case askPing:
 	case askRelease:
 		return &reply{}, c.released(ctx, key, q.Device, q.Claim)
+	case askMeet:
+		c.met(ctx, key, q.Device, q.Claim)
 	case askKick:
 		return &reply{Count: c.b.kickConnected(q.App, q.Peer, q.Device)}, nil
 	case askSessions:

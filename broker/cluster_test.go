@@ -257,6 +257,34 @@ func TestCopyReachesADeviceThatHasJustOpenedAtAnotherNode(t *testing.T) {
 	want(t, "the other device", tablet.messages(1), []string{"hi"})
 }
 
+// The note that tells of a new device may be lost; the device's client does not hear that it is there before it counts.
+func TestCopyReachesADeviceThatOpenedWhileNotesWereLost(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[0].open("bob")
+	phone := n[0].open("alice/phone", watching("bob"))
+	n[0].port.cut(true)
+	opened := make(chan *client, 1)
+	go func() {
+		tablet, err := n[1].tryOpen("alice/tablet")
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- tablet
+	}()
+	var tablet *client
+	select {
+	case tablet = <-opened:
+	case <-time.After(200 * time.Millisecond):
+		n[0].port.cut(false)
+		tablet = <-opened
+	}
+	tablet.run()
+	phone.sent("demo/peer/bob/alice", "hi")
+	want(t, "bob", bob.messages(1), []string{"hi"})
+	want(t, "the other device", tablet.messages(1), []string{"hi"})
+	n[0].port.cut(false)
+}
+
 func TestPresenceCrossesNodes(t *testing.T) {
 	n := newNodes(t, 2)
 	is := func(state string) func(*broker.Out) bool {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,6 +16,13 @@ import (
 
 // claimDeadline bounds how long an open waits for the node that holds the device.
 const claimDeadline = 6 * time.Second
+
+const (
+	// introduceWait bounds how long an open waits until the nodes that hold the peer's other devices know of it.
+	introduceWait = 2 * time.Second
+	// introduceDeadline bounds how long it is told to them in the background then.
+	introduceDeadline = time.Minute
+)
 
 var errHeld = Errorf(Internal, "another server still holds this device's session; connect again in a moment")
 
@@ -103,8 +111,64 @@ func (c *cluster) claim(ctx context.Context, s *Session) error {
 		s.others = next
 		c.learn.add(whereKey(s.key()))
 		c.tellWhere(whereKey(s.key()))
+		c.introduce(ctx, s)
 		return nil
 	}
+}
+
+// introduce has the nodes that hold the peer's other devices know of this one before its client hears that it is there: what they send
+// from then on is copied to it. A note alone may be lost. While a node does not answer the session opens nevertheless, after a while.
+func (c *cluster) introduce(ctx context.Context, s *Session) {
+	away := c.notHere(s.others)
+	if len(away) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, introduceWait)
+	defer cancel()
+	var asked sync.WaitGroup
+	for _, h := range away {
+		asked.Go(func() { c.introduceTo(s, h) })
+	}
+	done := make(chan struct{})
+	go func() {
+		asked.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		c.b.log.Warn("a node does not answer; what a peer's device there sends is not copied to its new device yet", "app", s.app.id, "peer", s.peer)
+	}
+}
+
+func (c *cluster) introduceTo(s *Session, h held) {
+	ctx, cancel := context.WithTimeout(context.Background(), introduceDeadline)
+	defer cancel()
+	for !c.isGone(ctx, h.node) {
+		q := &question{App: s.app.id, Peer: s.peer, Device: s.device, Claim: h.claim}
+		if _, err := c.ask(ctx, h.node, askMeet, q); err == nil {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-s.gone:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// met notes that a device of a peer that is here has opened at another node, once the session here that its claim names is open.
+func (c *cluster) met(ctx context.Context, key peerKey, device DeviceID, claim string) {
+	c.awaitOpened(ctx, claim)
+	sh := c.b.shardOf(key)
+	sh.mu.Lock()
+	if p := sh.peers[key]; p != nil && len(p.sessions) > 0 && !p.knows(device) {
+		p.devices = append(p.devices, device)
+	}
+	sh.mu.Unlock()
+	c.learn.add(whereKey(key))
 }
 
 // opens notes that a session with a claim of its own is about to be there; opened follows.
