@@ -88,22 +88,25 @@ func plain(nc net.Conn) net.Conn {
 	}
 }
 
+// epoch is what times of connections are counted from, so that setting the machine's clock moves none.
+var epoch = time.Now()
+
 // webSocket is a WebSocket connection as a stream of bytes: packets may begin and end anywhere in its frames [MQTT-6.0.0-2].
 type webSocket struct {
 	*websocket.Conn
 	frame io.Reader    // the rest of the message being read; the reader's
-	seen  atomic.Int64 // Unix seconds of the last sign of life
-	until atomic.Int64 // write deadline in Unix nanoseconds
+	seen  atomic.Int64 // the last sign of life, in nanoseconds since epoch
+	until atomic.Int64 // write deadline, the same
 
 	certificate *x509.Certificate // that the client showed; nil for none
 }
 
 func newWebSocket(ws *websocket.Conn) *webSocket {
 	w := &webSocket{Conn: ws}
-	w.seen.Store(time.Now().Unix())
+	w.seen.Store(int64(time.Since(epoch)))
 	w.until.Store(math.MaxInt64)
 	ws.SetPongHandler(func(string) error {
-		w.seen.Store(time.Now().Unix())
+		w.seen.Store(int64(time.Since(epoch)))
 		return nil
 	})
 	return w
@@ -124,7 +127,7 @@ func (w *webSocket) Read(b []byte) (int, error) {
 				return 0, errTextFrame
 			}
 			w.frame = frame
-			w.seen.Store(time.Now().Unix())
+			w.seen.Store(int64(time.Since(epoch)))
 		}
 		n, err := w.frame.Read(b)
 		if errors.Is(err, io.EOF) {
@@ -138,7 +141,7 @@ func (w *webSocket) Read(b []byte) (int, error) {
 
 // Write writes b as one binary message. One goroutine calls it at a time.
 func (w *webSocket) Write(b []byte) (int, error) {
-	_ = w.Conn.SetWriteDeadline(time.Unix(0, w.until.Load())) // it only notes it; its error is always nil
+	_ = w.Conn.SetWriteDeadline(epoch.Add(time.Duration(w.until.Load()))) // it only notes it; its error is always nil
 	if err := w.WriteMessage(websocket.BinaryMessage, b); err != nil {
 		return 0, err
 	}
@@ -154,7 +157,11 @@ func (w *webSocket) Close() error {
 // SetWriteDeadline sets the deadline of writes to come and of the one under way. Unlike the library's it may be called
 // during a write.
 func (w *webSocket) SetWriteDeadline(t time.Time) error {
-	w.until.Store(t.UnixNano())
+	until := int64(math.MaxInt64)
+	if !t.IsZero() {
+		until = int64(t.Sub(epoch))
+	}
+	w.until.Store(until)
 	return w.NetConn().SetWriteDeadline(t)
 }
 
@@ -179,7 +186,7 @@ func (s *Server) sweepWebSockets(now time.Time) {
 		if !ok {
 			continue
 		}
-		if now.Sub(time.Unix(ws.seen.Load(), 0)) > webSocketSilence {
+		if now.Sub(epoch)-time.Duration(ws.seen.Load()) > webSocketSilence {
 			s.log.Debug("websocket client is silent", "remote", c.remote())
 			_ = ws.Conn.Close()
 			continue
