@@ -19,7 +19,8 @@ build: ## build the program into bin/kith
 
 .PHONY: test
 test: tools ## run all tests with the race detector; installs what they need
-	CGO_ENABLED=1 go test -race -timeout 30m ./...
+	CGO_ENABLED=1 go build -race ./...
+	CGO_ENABLED=1 go test -race -p 1 -timeout 30m ./... # one package at a time: some start many processes
 	CGO_ENABLED=1 go test -race -timeout 30m ./cmd/kith/e2e -store redis
 	CGO_ENABLED=1 go test -race -timeout 30m -tags clockjump -run Clock ./cmd/kith
 
