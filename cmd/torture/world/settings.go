@@ -28,11 +28,15 @@ func (w *World) write(n *Node, mqtt string) error {
 	}
 	var apps []any
 	for _, a := range w.o.Apps {
+		queue := map[string]any{"messages": a.Queue, "connected": connected}
+		if a.History > 0 {
+			queue["age"] = a.History.String() // what may still wait is not removed
+		}
 		apps = append(apps, map[string]any{
 			"id": a.ID, "master_key": w.o.Key, "signature": map[string]any{"required": true},
 			"rate": map[string]any{"messages_per_second": 0}, "requests": map[string]any{"per_second": 0},
 			"history": map[string]any{"age": a.History.String()},
-			"queue":   map[string]any{"messages": a.Queue, "connected": connected},
+			"queue":   queue,
 		})
 	}
 	text, err := yaml.Marshal(map[string]any{
