@@ -104,29 +104,54 @@ func (s *Session) request(p *Publish, parsed topic) {
 	s.reply(to, answer)
 }
 
+// parseRequest returns what a request asks for. What is said of one that is refused goes where its answer would, with its id.
 func (s *Session) parseRequest(p *Publish, to *replyTo) (*requestBody, *Error) {
-	if rt := p.Props.ResponseTopic; rt != "" {
-		rest, ok := strings.CutPrefix(rt, s.eventTopic(""))
-		if !ok || rest == "" || hasWildcard(rest) {
-			return nil, Errorf(InvalidTarget, "the response topic must lie under %s", s.eventTopic(""))
-		}
-		to.topic = strings.Clone(rt)
-	}
+	terr := s.answerOn(p.Props.ResponseTopic, to)
 	if len(p.Payload) > maxRequestBytes {
 		return nil, Errorf(MessageTooLong, "a request has at most %d bytes", maxRequestBytes)
 	}
 	r := &requestBody{}
 	perr := decodeObject(p.Payload, r)
+	if perr != nil {
+		r.ID = requestID(p.Payload)
+	}
 	if len(r.ID) > 0 {
 		if c := r.ID[0]; len(r.ID) > maxRequestID || c == '{' || c == '[' {
 			return nil, Errorf(Malformed, "id is a string or a number of at most %d bytes", maxRequestID)
 		}
 		to.id = r.ID
 	}
-	if perr != nil {
+	switch {
+	case p.PropsTooLong:
+		return nil, Errorf(LimitExceeded, "the properties of the request are over %d bytes", maxProperties)
+	case perr != nil:
 		return nil, Errorf(Malformed, "%s", perr)
 	}
-	return r, nil
+	return r, terr
+}
+
+// answerOn has the answer go to a Response Topic; an empty one changes nothing.
+func (s *Session) answerOn(topic string, to *replyTo) *Error {
+	if topic == "" {
+		return nil
+	}
+	rest, ok := strings.CutPrefix(topic, s.eventTopic(""))
+	if !ok || rest == "" || hasWildcard(rest) {
+		return Errorf(InvalidTarget, "the response topic must lie under %s", s.eventTopic(""))
+	}
+	to.topic = strings.Clone(topic)
+	return nil
+}
+
+// requestID finds the id of a request with a field at fault, behind which nothing was read; none in JSON that does not parse.
+func requestID(body []byte) json.RawMessage {
+	var r struct {
+		ID json.RawMessage `json:"id"`
+	}
+	if json.Unmarshal(body, &r) != nil {
+		return nil
+	}
+	return r.ID
 }
 
 func (s *Session) replyError(to replyTo, err *Error) {

@@ -218,6 +218,40 @@ func TestUnsubscribeStopsDeliveryAndMessagesWait(t *testing.T) {
 	want(t, "after SUBSCRIBE", bob.messages(2), []string{"1", "2"})
 }
 
+func TestReplyToARefusedRequestNamesIt(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice")
+	for _, tt := range []struct {
+		body   string
+		change func(*broker.Publish)
+		id     any
+		code   broker.Code
+	}{
+		{body: `{"timestamp":"1","peers":[],"id":"a"}`, id: "a", code: broker.Malformed},
+		{body: `{"peers":1,"id":2}`, id: 2.0, code: broker.Malformed},
+		{body: `{"id":"b"} {}`, code: broker.Malformed},
+		{body: `{"id":"c"`, code: broker.Malformed},
+		{`{"id":"d"}`, func(p *broker.Publish) { p.Props.ResponseTopic = "demo/event/bob/x" }, "d", broker.InvalidTarget},
+		{`{"id":"e"}`, func(p *broker.Publish) { p.PropsTooLong = true }, "e", broker.LimitExceeded},
+	} {
+		alice.mu.Lock()
+		alice.got = nil
+		alice.mu.Unlock()
+		if tt.change == nil {
+			tt.change = func(*broker.Publish) {}
+		}
+		alice.sent("demo/request/alice/status", tt.body, tt.change)
+		var r struct {
+			ID   any
+			Code broker.Code
+		}
+		decode(t, alice.await(1, isTopic("demo/event/alice/reply"))[0].Payload, &r)
+		if r.ID != tt.id || r.Code != tt.code {
+			t.Errorf("%s: %d, id %v; want %d, id %v", tt.body, r.Code, r.ID, tt.code, tt.id)
+		}
+	}
+}
+
 func TestRefusedFilters(t *testing.T) {
 	w := newWorld(t)
 	bob := w.open("bob")

@@ -201,6 +201,7 @@ func TestRefusedRequestsGetAReply(t *testing.T) {
 			{"status", ``, "", 4114},
 			{"status", `[]`, "", 4114},
 			{"fly", `{"id":"10"}`, `"10"`, 4114},
+			{"watch", `{"timestamp":"1","id":"11","peers":["bob"]}`, `"11"`, 4114},
 			{"send", `{"to":[],"message":"m"}`, "", 4114},
 			{"send", `{"to":["bob"]}`, "", 4114},
 			{"send", `{"to":["bob"],"message":"m"}`, "", 4401},

@@ -31,7 +31,7 @@ func TestRepliesGoToTheResponseTopic(t *testing.T) {
 	}
 	for _, wrong := range []string{a.id + "/event/bob/mine", a.id + "/peer/bob/alice", "elsewhere"} {
 		phone.publish("request/alice/status", `{"id":"w","peers":[]}`, publication{qos: 1, props: paho.PublishProperties{ResponseTopic: wrong}})
-		if r := phone.event("reply"); r.Code != 4401 {
+		if r := phone.event("reply"); r.Code != 4401 || string(r.ID) != `"w"` {
 			t.Errorf("response topic %s: %+v", wrong, r)
 		}
 	}
