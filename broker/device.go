@@ -34,7 +34,6 @@ type deviceRecord struct {
 type mqttPart struct {
 	Subs     []ownSub       `json:"subs,omitempty"`
 	Presence []ownSub       `json:"presence,omitempty"`
-	Stopped  []string       `json:"stopped,omitempty"`
 	Topics   []Subscription `json:"topics,omitempty"`   // of {app}/topic/
 	Sent     []sentLog      `json:"sent,omitempty"`     // how far each log was sent
 	Releases []uint16       `json:"releases,omitempty"` // publishes of QoS 2 that await PUBREL

@@ -153,7 +153,7 @@ func (s *Session) snapshot() *deviceRecord {
 }
 
 func (s *Session) mqttPart() *mqttPart {
-	m := &mqttPart{Subs: s.subs, Topics: s.topics, Stopped: s.stopped, Releases: slices.Sorted(maps.Keys(s.in.releases)), LastTag: s.out.lastTag}
+	m := &mqttPart{Subs: s.subs, Topics: s.topics, Releases: slices.Sorted(maps.Keys(s.in.releases)), LastTag: s.out.lastTag}
 	for _, w := range s.watch {
 		if w.sub != nil {
 			m.Presence = append(m.Presence, *w.sub)
@@ -180,7 +180,7 @@ func (s *Session) settled() []logState {
 // restore gives a resumed MQTT session what it was promised: subscriptions, packet identifiers, deliveries to be sent again.
 func (s *Session) restore(rec *deviceRecord) {
 	m := rec.MQTT
-	s.subs, s.stopped, s.topics = slices.Clone(m.Subs), slices.Clone(m.Stopped), slices.Clone(m.Topics)
+	s.subs, s.topics = slices.Clone(m.Subs), slices.Clone(m.Topics)
 	for _, sub := range m.Presence {
 		s.watchEntry(PeerID(parseTopic(s.app.id, sub.Filter).first)).sub = &sub
 	}

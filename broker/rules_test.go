@@ -218,6 +218,19 @@ func TestUnsubscribeStopsDeliveryAndMessagesWait(t *testing.T) {
 	want(t, "after SUBSCRIBE", bob.messages(2), []string{"1", "2"})
 }
 
+func TestUnsubscribeStopsDeliveryOnItsConnectionAlone(t *testing.T) {
+	w := newWorld(t)
+	bob := w.open("bob")
+	alice := w.open("alice", watching("bob"))
+	bob.s.Unsubscribe([]string{"demo/peer/bob/+"})
+	alice.sent("demo/peer/bob/alice", "1")
+	bob.leave(broker.EndLost)
+	bob = w.open("bob", resuming)
+	want(t, "session present", bob.present, true)
+	alice.sent("demo/peer/bob/alice", "2")
+	want(t, "on the next connection", bob.messages(2), []string{"1", "2"})
+}
+
 func TestReplyToARefusedRequestNamesIt(t *testing.T) {
 	w := newWorld(t)
 	alice := w.open("alice")
