@@ -47,8 +47,8 @@ func (b *Broker) enter(s *Session, devices []DeviceID) {
 	s.app.sessions.Add(1)
 }
 
-// greet queues what a session hears first: the session event, and the state of whom it watches.
-func (b *Broker) greet(s *Session, resumed bool) {
+// greet queues what a session hears first: the session event, with how many messages wait, and the state of whom it watches.
+func (b *Broker) greet(s *Session, resumed bool, waiting uint64) {
 	peers := s.watchedPeers()
 	b.ensureKnown(s.app.id, peers)
 	online := make([]PeerID, 0, len(peers))
@@ -69,10 +69,6 @@ func (b *Broker) greet(s *Session, resumed bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waiting := uint64(0)
-	for _, l := range s.out.logs {
-		waiting += l.waiting()
-	}
 	s.out.dropIdleGroups()
 	if s.mode == receiveMessages && s.grantFor(s.eventTopic(eventSession), false).stopped {
 		return

@@ -213,6 +213,10 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	if err == nil {
 		err = b.plan(ctx, s, st, present)
 	}
+	waiting := uint64(0)
+	if err == nil {
+		waiting, err = b.countWaiting(ctx, s)
+	}
 	if len(st.stale) > 0 && err == nil {
 		b.commitLazily(&Batch{Writes: st.stale}, nil)
 	}
@@ -228,6 +232,6 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 		b.forgetClosing(s)
 		return false, err
 	}
-	b.greet(s, resumed)
+	b.greet(s, resumed, waiting)
 	return present, nil
 }

@@ -137,6 +137,16 @@ func (o *outbound) log(id LogID) *logState {
 	return nil
 }
 
+// sentAgain counts the messages that the connection before left unacknowledged and that this one sends again.
+func (o *outbound) sentAgain() (n uint64) {
+	for i := range o.resend.all() {
+		if f := o.resend.at(i); f.log != nil && f.log.id.Kind != LogEvents && !f.received {
+			n++
+		}
+	}
+	return n
+}
+
 func (o *outbound) room() bool { return o.pending.len() < maxPending && o.bytes < maxPendingBytes }
 
 func (o *outbound) push(it item) {

@@ -221,19 +221,19 @@ func (b *Broker) Peer(ctx context.Context, app AppID, peer PeerID) (PeerStatus, 
 		})
 	}
 	for i := range st.Sessions {
-		ids, err := b.waitingIDs(ctx, app, peer, st.Sessions[i].Device)
+		waiting, err := b.waitingMessages(ctx, app, peer, st.Sessions[i].Device)
 		if err != nil {
 			return st, false, err
 		}
-		st.Sessions[i].Waiting = len(ids)
-		st.Waiting = max(st.Waiting, len(ids))
+		st.Sessions[i].Waiting = len(waiting)
+		st.Waiting = max(st.Waiting, len(waiting))
 	}
 	if len(st.Sessions) == 0 {
-		ids, err := b.waitingIDs(ctx, app, peer, "")
+		waiting, err := b.waitingMessages(ctx, app, peer, "")
 		if err != nil {
 			return st, false, err
 		}
-		st.Waiting = len(ids)
+		st.Waiting = len(waiting)
 	}
 	return st, st.LastSeen != 0 || st.Online || st.Waiting > 0 || b.isLeaving(peerKey{app, peer}), nil
 }

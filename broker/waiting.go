@@ -36,21 +36,54 @@ func (b *Broker) Queue(ctx context.Context, app AppID, peer PeerID, device Devic
 	return b.historyItems(ctx, app, most)
 }
 
-// waitingMessages returns what waits for a device, oldest first: what it sent itself lies in its logs, too, and waits for others.
+// waitingMessages returns what waits for a device, oldest first.
 func (b *Broker) waitingMessages(ctx context.Context, app AppID, peer PeerID, device DeviceID) ([]*Message, error) {
 	ids, err := b.waitingIDs(ctx, app, peer, device)
 	if err != nil {
 		return nil, err
 	}
+	return b.deliverable(ctx, app, &Session{peer: peer, device: device}, ids)
+}
+
+// deliverable returns those of the messages in the logs of s that come to it: what expired does not, nor what its device sent itself, which
+// lies there for others.
+func (b *Broker) deliverable(ctx context.Context, app AppID, s *Session, ids []MessageID) ([]*Message, error) {
 	messages, err := b.store.Messages(ctx, app, ids)
 	if err != nil {
 		return nil, err
 	}
 	now := b.now().UnixMilli()
-	of := &Session{peer: peer, device: device}
 	return slices.DeleteFunc(messages, func(m *Message) bool {
-		return m == nil || m.Kind != KindMessage || m.Expired(now) || of.sent(m) && of.keepsFrom(m)
+		return m == nil || m.Kind != KindMessage || m.Expired(now) || s.sent(m) && s.keepsFrom(m)
 	}), nil
+}
+
+// countWaiting counts the messages that waited for a session whose logs are planned. Of more than a page, those that will turn out not
+// to be deliverable are counted along.
+func (b *Broker) countWaiting(ctx context.Context, s *Session) (n uint64, err error) {
+	s.mu.Lock()
+	again, behind := s.out.sentAgain(), uint64(0)
+	var logs []logState
+	for _, l := range s.out.logs {
+		if w := l.waiting(); w > 0 {
+			behind += w
+			logs = append(logs, *l)
+		}
+	}
+	s.mu.Unlock()
+	if behind == 0 || behind > pageSize {
+		return again + behind, nil
+	}
+	var ids []MessageID
+	for i := range logs {
+		entries, err := b.remaining(ctx, &logs[i])
+		if err != nil {
+			return 0, err
+		}
+		ids = append(ids, entries...)
+	}
+	messages, err := b.deliverable(ctx, s.app.id, s, ids)
+	return again + uint64(len(messages)), err
 }
 
 // waitingIDs returns what waits for a device, oldest first, as an open of it now would find. For a connected device it is what it has
