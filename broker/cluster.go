@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +43,8 @@ type cluster struct {
 	opening     map[string]chan struct{} // by claim: sessions on their way
 
 	shares shares
-	resync chan struct{} // notes may have been lost
+	heard  map[NodeID]bool // who has told this incarnation that it knows of it; of the goroutine that receives
+	resync chan struct{}   // notes may have been lost
 }
 
 var errNotLeased = errors.New("this node's lease in the cluster ran out")
@@ -90,6 +92,7 @@ func (c *cluster) run(ctx context.Context) {
 // runAs keeps one incarnation in the cluster until ctx ends or its lease is lost.
 func (c *cluster) runAs(ctx context.Context, self NodeID) {
 	inner, cancel := context.WithCancel(ctx)
+	c.heard = make(map[NodeID]bool)
 	var bus sync.WaitGroup
 	bus.Go(func() {
 		if err := c.bus.Run(inner, self, c); err != nil && inner.Err() == nil {
@@ -143,6 +146,7 @@ func (c *cluster) Receive(from NodeID, note []byte) {
 	r := fieldReader{b: note}
 	switch c.kindOf(&r) {
 	case noteAlive:
+		c.heardAlive(from)
 	case noteMessage, noteEvent, noteGroup, noteTransient:
 		if a, ok := decodeTold(note); ok {
 			wakeAll(c.b.deliverHere(a, nil))
@@ -161,6 +165,17 @@ func (c *cluster) Receive(from NodeID, note []byte) {
 	default:
 		c.b.log.Warn("a note of another node is of no known kind", "from", from)
 	}
+}
+
+// heardAlive has this node look for all that a node did before it knew of this one, and so did not tell it: what that node does from
+// now on it tells.
+func (c *cluster) heardAlive(from NodeID) {
+	if c.heard[from] {
+		return
+	}
+	maps.DeleteFunc(c.heard, func(id NodeID, _ bool) bool { return !c.isLive(id) })
+	c.heard[from] = true
+	c.Lost(from)
 }
 
 // Lost implements BusReceiver.

@@ -546,6 +546,49 @@ func TestLostNotesCostFiveSecondsAtMost(t *testing.T) {
 	want(t, "messages", got, []string{"heard", "heard by all", "unheard", "unheard by all"})
 }
 
+// A node that has just come is told of nothing until the others know of it. What they did before it finds out all the same.
+func TestNodeThatOthersDoNotKnowYetMissesNothing(t *testing.T) {
+	n := newNodes(t, 1)
+	known := make(chan struct{})
+	looking := make(chan struct{})
+	var looks sync.Once
+	n[0].gate.beforeList(func(q broker.ListQuery) {
+		if q.Space == broker.SpaceNode {
+			looks.Do(func() { close(looking); <-known })
+		}
+	})
+	<-looking
+	fresh := &world{t: t, store: n[0].store, cfg: n[0].cfg, hub: n[0].hub}
+	fresh.join("n2")
+	t.Cleanup(func() { fresh.cancel(); <-fresh.done })
+	is := func(state string) func(*broker.Out) bool {
+		return func(o *broker.Out) bool { return o.Topic == "demo/presence/bob" && string(o.Payload) == state }
+	}
+	eve := fresh.open("eve", watching("bob"))
+	eve.await(1, is("offline"))
+	n[0].open("bob")
+	close(known)
+	eve.await(1, is("online"))
+}
+
+// What a node did last may not have been told when it died.
+func TestKickAtANodeThatDiedOverItReachesTheOthers(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[0].open("bob")
+	began := time.Now()
+	n[0].until("what it looked for when they met is done", func() bool { return time.Since(began) > testLease/3 })
+	n[0].port.cut(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := n[1].b.Kick(ctx, "demo", "bob", ""); err == nil {
+		t.Fatal("the node answered")
+	}
+	n[1].freeze()
+	defer n[1].thaw()
+	n[0].port.cut(false)
+	n[0].until("bob is told", bob.isClosed)
+}
+
 func TestPeersOfADeadNodeGoOffline(t *testing.T) {
 	n := newNodes(t, 3)
 	eve := n[0].open("eve", watching("bob"))

@@ -228,6 +228,7 @@ func (c *cluster) settleNodes(now time.Time, present map[NodeID]bool) {
 		if !n.gone && (!n.rec.Left || now.Sub(n.changed) >= c.lease) {
 			n.gone = true
 			go c.forgetNode(id)
+			notify(c.resync) // of what it told last something may not have come
 		}
 		if !present[id] && n.gone {
 			delete(c.nodes.known, id)

@@ -9,7 +9,7 @@ import (
 type noteKind byte
 
 const (
-	noteAlive     noteKind = 'l' // nothing: a loss before it is found by it
+	noteAlive     noteKind = 'l' // that the node knows of the other; a loss before it is found by it
 	noteMessage   noteKind = 'm' // a direct message, with its numbers in its receivers' inboxes
 	noteEvent     noteKind = 'e' // an event that waits for a peer
 	noteGroup     noteKind = 'g' // an entry of a group's log
