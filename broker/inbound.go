@@ -245,11 +245,12 @@ func (s *Session) hold(st *staged, err error) {
 		return
 	}
 	in := &s.in
-	if !in.holding {
+	first := !in.holding
+	if first {
 		in.holding, in.heldSince = true, s.b.now()
 		s.b.log.Warn("publishes are held: the store failed", "app", s.app.id, "peer", s.peer, "code", Internal, "err", err)
 	}
-	if len(in.held) == 0 || st.again {
+	if first || st.again { // else it is tried with, or behind, what is tried already: two at once could overtake each other
 		time.AfterFunc(heldRetry, s.retryHeld)
 	}
 	in.held = append(in.held, st)

@@ -93,7 +93,14 @@ func meddled(t *testing.T, change ...func(*broker.AppConfig)) (*world, *meddler)
 	t.Helper()
 	w := newWorld(t, change...)
 	m := &meddler{Store: w.store}
-	b, err := broker.New(broker.Options{Store: m, Node: "test", Apps: []broker.AppConfig{w.cfg}, Now: w.now})
+	w.b = on(t, w, m)
+	return w, m
+}
+
+// on returns another broker, which runs on a store before that of w.
+func on(t *testing.T, w *world, s broker.Store) *broker.Broker {
+	t.Helper()
+	b, err := broker.New(broker.Options{Store: s, Node: "test", Apps: []broker.AppConfig{w.cfg}, Now: w.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,8 +113,7 @@ func meddled(t *testing.T, change ...func(*broker.AppConfig)) (*world, *meddler)
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	w.b = b
-	return w, m
+	return b
 }
 
 // inTime runs f and gives up on it after a while: two locks of the broker may be the same one by chance.
@@ -512,6 +518,69 @@ func TestHeldPublishKeepsItsPlaceBeforeWhatWasUnderWay(t *testing.T) {
 	want(t, "messages", bob.messages(3), numbered(1, 3))
 	alice.sent("demo/peer/bob/alice", "4")
 	want(t, "messages", bob.messages(4), numbered(1, 4))
+}
+
+// turns is a store that does not take the first batches of messages. Each failure is told when its turn comes.
+type turns struct {
+	broker.Store
+	mu    sync.Mutex
+	told  []chan struct{} // of the batches that fail
+	taken chan int        // how many batches of messages came, with each
+	came  int
+}
+
+func (s *turns) Commit(b *broker.Batch) {
+	if len(b.Appends) == 0 {
+		s.Store.Commit(b)
+		return
+	}
+	s.mu.Lock()
+	n := s.came
+	s.came++
+	s.mu.Unlock()
+	s.taken <- n + 1
+	if n >= len(s.told) {
+		s.Store.Commit(b)
+		return
+	}
+	b.Failed()
+	go func() {
+		<-s.told[n]
+		b.Done(b, errAway)
+	}()
+}
+
+// What failed behind a publish that is tried again waits for the outcome of that, however late its own failure is told.
+func TestHeldPublishIsNotOvertakenWhileItIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	s := &turns{Store: w.store, taken: make(chan int, 100)}
+	for range 3 {
+		s.told = append(s.told, make(chan struct{}))
+	}
+	w.b = on(t, w, s)
+	bob := w.open("bob")
+	alice := w.open("alice", watching("bob"), func(r *broker.OpenRequest) { r.Version = 4 })
+	came := func(n int) {
+		t.Helper()
+		if got := <-s.taken; got != n {
+			t.Fatalf("batch %d, not %d", got, n)
+		}
+	}
+	alice.send("demo/peer/bob/alice", "1")
+	came(1)
+	alice.send("demo/peer/bob/alice", "2")
+	came(2)
+	close(s.told[0])
+	came(3) // the first again
+	close(s.told[1])
+	select {
+	case <-s.taken:
+		t.Error("the second is tried while the first is under way")
+	case <-time.After(2 * time.Second):
+	}
+	close(s.told[2])
+	alice.await(2, isAck)
+	want(t, "messages", bob.messages(2), numbered(1, 2))
 }
 
 func TestPublishOfATakenOverConnectionIsNotTaken(t *testing.T) {
