@@ -502,6 +502,38 @@ func TestNodeThatStoodStillChangesNoMembersOfAGroupThatAnotherChangedMeanwhile(t
 	}
 }
 
+// A change of members is two steps; one that got no further than the first is completed when it is asked for again.
+func TestChangeOfMembersThatWasCutShortIsCompletedByTheNext(t *testing.T) {
+	n := newNodes(t, 1)[0]
+	if _, _, err := n.b.CreateGroup(t.Context(), "demo", broker.NewGroup{ID: "team", Members: []broker.PeerID{"tom"}}); err != nil {
+		t.Fatal(err)
+	}
+	bob := []broker.PeerID{"bob"}
+	for _, change := range []struct {
+		what    string
+		do      func(context.Context, broker.AppID, broker.GroupID, []broker.PeerID) ([]broker.PeerID, error)
+		members int
+	}{{"join", n.b.AddMembers, 2}, {"leave", n.b.RemoveMembers, 1}} {
+		n.gate.failOnce(func(b *broker.Batch) bool { return len(b.Appends) > 0 && b.Appends[0].EventPeer == "bob" })
+		if _, err := change.do(t.Context(), "demo", "team", bob); err == nil {
+			t.Fatalf("%s: it was not cut short", change.what)
+		}
+		changed, err := change.do(t.Context(), "demo", "team", bob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, change.what, changed, bob)
+		in, err := n.b.Memberships(t.Context(), "demo", "bob")
+		if err != nil || len(in) != change.members-1 {
+			t.Errorf("%s: bob is in %v, %v", change.what, in, err)
+		}
+		group, _, err := n.b.Group(t.Context(), "demo", "team")
+		if err != nil || group.Members != change.members {
+			t.Errorf("%s: %+v, %v", change.what, group, err)
+		}
+	}
+}
+
 // A request that gave up waiting leaves no lock behind.
 func TestGroupCanBeChangedAfterARequestGaveUpOnIt(t *testing.T) {
 	n := newNodes(t, 2)

@@ -114,7 +114,7 @@ func (b *Broker) addMembers(ctx context.Context, app *app, k groupKey, by actor,
 	if g.Open {
 		return nil, Errorf(InvalidTarget, "an open group is joined by each peer itself")
 	}
-	if added, err = b.split(ctx, k, peers, false); err != nil || len(added) == 0 {
+	if added, err = b.split(ctx, k, g, peers, false); err != nil || len(added) == 0 {
 		return added, err
 	}
 	if limit := app.cfg.Load().GroupMembers; g.Members+len(added) > limit {
@@ -137,29 +137,58 @@ func (b *Broker) removeMembers(ctx context.Context, k groupKey, by actor, peers 
 	if g.Open {
 		return b.leaveOpen(ctx, k, peers)
 	}
-	if removed, err = b.split(ctx, k, peers, true); err != nil || len(removed) == 0 {
+	if removed, err = b.split(ctx, k, g, peers, true); err != nil || len(removed) == 0 {
 		return removed, err
 	}
 	return removed, b.change(ctx, lock, k, g, raw, by, removed, false)
 }
 
-// split returns those of peers that are members, or those that are not.
-func (b *Broker) split(ctx context.Context, k groupKey, peers []PeerID, members bool) ([]PeerID, error) {
-	keys := make([]Key, len(peers))
-	for i, p := range peers {
-		keys[i] = memberKey(k, p)
+// split returns those of peers that are members, or those that are not. A peer whose last change was cut short between the group's part and
+// the peer's is neither one nor the other: it is returned in both cases, so that to ask again completes what was asked, and g's count,
+// which may be wrong then as well, is made to fit a change of those that are returned.
+func (b *Broker) split(ctx context.Context, k groupKey, g *groupRecord, peers []PeerID, members bool) ([]PeerID, error) {
+	keys := make([]Key, 0, 2*len(peers))
+	for _, p := range peers {
+		keys = append(keys, memberKey(k, p), membershipKey(k, p))
 	}
 	values, err := b.store.Get(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	chosen := []PeerID{}
+	chosen, half := []PeerID{}, false
 	for i, p := range peers {
-		if (values[i] != nil) == members {
+		is, knows := values[2*i] != nil, values[2*i+1] != nil
+		if is == members || knows == members {
 			chosen = append(chosen, p)
 		}
+		half = half || is != knows
 	}
-	return chosen, nil
+	if !half {
+		return chosen, nil
+	}
+	if g.Members, err = b.countMembers(ctx, k, chosen); members {
+		g.Members += len(chosen)
+	}
+	return chosen, err
+}
+
+// countMembers counts the members of a group but for some.
+func (b *Broker) countMembers(ctx context.Context, k groupKey, but []PeerID) (n int, err error) {
+	for after := PeerID(""); ; {
+		page, err := b.members(ctx, k, after, maxGroupsListed)
+		if err != nil {
+			return 0, err
+		}
+		for _, m := range page {
+			after = m.Peer
+			if !slices.Contains(but, m.Peer) {
+				n++
+			}
+		}
+		if len(page) < maxGroupsListed {
+			return n, nil
+		}
+	}
 }
 
 // maxNoticePeers is how many peers one change names, so that its notice fits a message.

@@ -81,7 +81,7 @@ func (b *Broker) importMembers(ctx context.Context, a *app, lock *groupLock, k g
 	if g.Open {
 		return 0, Errorf(InvalidTarget, "an open group has no list of members")
 	}
-	added, err := b.notMembers(ctx, k, members)
+	added, err := b.notMembers(ctx, k, g, members)
 	if err != nil || len(added) == 0 {
 		return 0, err
 	}
@@ -91,7 +91,6 @@ func (b *Broker) importMembers(ctx context.Context, a *app, lock *groupLock, k g
 	g.Members += len(added)
 	now := b.now().UnixMilli()
 	c := &memberChange{key: k, join: true}
-	c.group.Writes = []Write{lock.guarded(Write{Key: groupRecordKey(k), Value: mustJSON(g), If: IfEqual, Have: raw})}
 	for _, m := range added {
 		if m.Joined <= 0 {
 			m.Joined = now
@@ -101,6 +100,7 @@ func (b *Broker) importMembers(ctx context.Context, a *app, lock *groupLock, k g
 		c.peers.Writes = append(c.peers.Writes, Write{Key: membershipKey(k, m.Peer), Value: []byte{}, Place: 1})
 	}
 	c.group.Appends = []Append{lock.fenced(changeAppend(k, actor{}, c.names, true))}
+	c.group.Writes = append(c.group.Writes, lock.guarded(Write{Key: groupRecordKey(k), Value: mustJSON(g), If: IfEqual, Have: raw})) // last, as in change
 	if err := b.commitChange(ctx, c); err != nil {
 		return 0, fmt.Errorf("import members of group %q: %w", k.group, err)
 	}
@@ -108,7 +108,7 @@ func (b *Broker) importMembers(ctx context.Context, a *app, lock *groupLock, k g
 }
 
 // notMembers returns those that are not members, each once.
-func (b *Broker) notMembers(ctx context.Context, k groupKey, members []Member) (added []Member, err error) {
+func (b *Broker) notMembers(ctx context.Context, k groupKey, g *groupRecord, members []Member) (added []Member, err error) {
 	peers := make([]PeerID, 0, len(members))
 	joined := make(map[PeerID]int64, len(members))
 	for _, m := range members {
@@ -117,7 +117,7 @@ func (b *Broker) notMembers(ctx context.Context, k groupKey, members []Member) (
 			peers = append(peers, m.Peer)
 		}
 	}
-	absent, err := b.split(ctx, k, peers, false)
+	absent, err := b.split(ctx, k, g, peers, false)
 	for _, p := range absent {
 		added = append(added, Member{p, joined[p]})
 	}
