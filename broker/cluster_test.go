@@ -316,6 +316,43 @@ func TestPeerGoesOfflineThoughTheStoreWasAwayWhenItsSessionEnded(t *testing.T) {
 	eve.await(1, is("offline"))
 }
 
+// A peer whose device was to open, or to be taken over, when the store went away is not shown online for ever.
+func TestPeerGoesOfflineThoughTheStoreWasAwayWhenItsSessionOpened(t *testing.T) {
+	for what, change := range map[string]struct {
+		before bool // the device is connected to the other node
+		lost   bool // the store did what it was asked to, and its answer was lost
+	}{"opened": {lost: true}, "taken over": {before: true}} {
+		t.Run(what, func(t *testing.T) {
+			n := newNodes(t, 2)
+			if change.before {
+				n[1].open("bob").endsWhenClosed()
+			}
+			claims := func(b *broker.Batch) bool {
+				return len(b.Writes) > 0 && b.Writes[0].Key.Space == broker.SpaceWhere && b.Writes[0].Key.Owner == "bob"
+			}
+			var once sync.Once
+			n[0].gate.beforeCommit(func(b *broker.Batch) {
+				if change.lost && claims(b) {
+					once.Do(func() {
+						done := b.Done
+						b.Done = func(b *broker.Batch, _ error) { done(b, errAway) }
+					})
+				}
+			})
+			if !change.lost {
+				n[0].gate.failOnce(claims)
+			}
+			if _, err := n[0].tryOpen("bob"); err == nil {
+				t.Fatal("it was opened")
+			}
+			n[0].until("nobody has the device", func() bool {
+				values, err := n[0].store.Get(t.Context(), []broker.Key{{Space: broker.SpaceWhere, App: "demo", Owner: "bob", Name: "p"}})
+				return err == nil && values[0] == nil
+			})
+		})
+	}
+}
+
 func TestClientIDIsTakenOverFromAnotherNode(t *testing.T) {
 	n := newNodes(t, 2)
 	isPresence := isTopic("demo/presence/bob")

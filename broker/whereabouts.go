@@ -102,6 +102,7 @@ func (c *cluster) claim(ctx context.Context, s *Session) error {
 		}
 		batch, err := c.b.commit(ctx, &Batch{Writes: []Write{condition(whereKey(s.key()), value, encodeWhere(append(next, mine)))}})
 		if err != nil {
+			c.unclaimLater(s.key(), mine, claimDeadline) // it may have taken effect, or do so still
 			return err
 		}
 		if w := batch.Writes[0]; w.Conflict {
@@ -237,7 +238,7 @@ func (c *cluster) release(ctx context.Context, key peerKey, h held) error {
 }
 
 // released answers askRelease: it ends the session of that claim and stores what it leaves. Its line stands until the asking node
-// has put its own in its place.
+// has put its own in its place, or, should that never do so, for a while.
 func (c *cluster) released(ctx context.Context, key peerKey, device DeviceID, claim string) error {
 	c.awaitOpened(ctx, claim)
 	s := c.b.sessionHere(key, device)
@@ -246,6 +247,7 @@ func (c *cluster) released(ctx context.Context, key peerKey, device DeviceID, cl
 		return nil
 	}
 	if s.finish(EndServer) {
+		defer c.unclaimLater(key, held{device, c.id(), claim}, claimDeadline)
 		s.link.Close(CloseTakenOver)
 		s.awaitCommitted(ctx)
 		c.b.depart(s, claimDeadline)
