@@ -64,6 +64,8 @@ type Broker struct {
 	stagedPool sync.Pool
 	counters   counters
 	stopped    atomic.Bool
+
+	receiptsHeld atomic.Int64 // receipts that the store did not take, and that are tried again
 }
 
 // app is a tenant at work; its settings are swapped as a whole.

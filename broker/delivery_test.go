@@ -3,6 +3,7 @@ package broker_test
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,6 +220,31 @@ func TestReceiptTellsTheSenderWhenItArrived(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, "receipt_at", item.ReceiptAt, r.TS)
+}
+
+// What comes of a message when the store is away for a moment comes when it is back.
+func TestReceiptAndWillOutlastAnAbsenceOfTheStore(t *testing.T) {
+	w, m := meddled(t)
+	alice := w.open("alice", watching("bob"))
+	bob := w.openSilent("bob", watching("alice"), func(r *broker.OpenRequest) {
+		r.Will = &broker.Publish{Topic: []byte("demo/peer/alice/bob"), Payload: []byte("gone"), QoS: 1}
+	})
+	alice.sent("demo/peer/bob/alice", "hi", func(p *broker.Publish) { p.Receipt = true })
+	hi := bob.await(1, isMessage)[0]
+	var refused atomic.Int32
+	m.set(func(m *meddler) {
+		m.commit = func(b *broker.Batch) error {
+			if len(b.Appends) == 0 || refused.Load() == 2 {
+				return nil
+			}
+			refused.Add(1)
+			return errAway
+		}
+	})
+	bob.s.Acked(hi.Tag)
+	bob.leave(broker.EndLost)
+	alice.await(1, isTopic("demo/event/alice/receipt"))
+	want(t, "the will", alice.messages(1), []string{"gone"})
 }
 
 func TestUnacknowledgedOverFiveConnectionsIsSkipped(t *testing.T) {

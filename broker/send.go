@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"time"
 )
 
 const maxReceivers = 20
@@ -224,10 +226,30 @@ func (b *Broker) appendReceipt(m *Message, to PeerID) {
 		}{m.ID, to}),
 		Once: receiptKey(m.App, m.ID),
 	}
+	b.storeReceipt(a, true)
+}
+
+// maxReceiptsHeld bounds the receipts that are tried again while the store is away; those past it are lost.
+const maxReceiptsHeld = 1 << 16
+
+// storeReceipt stores a receipt, again and again while the store is away: the receiver has acknowledged, and does so once.
+func (b *Broker) storeReceipt(a Append, first bool) {
 	b.appendAndDeliver(a, func(_ *Append, err error) {
-		if err != nil {
-			b.log.Error("receipt could not be stored", "app", m.App, "peer", m.From, "err", err)
+		if !first {
+			b.receiptsHeld.Add(-1)
 		}
+		if err == nil || errors.Is(err, ErrStoreClosed) {
+			return
+		}
+		if b.receiptsHeld.Add(1) > maxReceiptsHeld {
+			b.receiptsHeld.Add(-1)
+			b.log.Error("receipt could not be stored", "app", a.App, "peer", a.EventPeer, "err", err)
+			return
+		}
+		if first {
+			b.log.Warn("receipt could not be stored; trying again", "app", a.App, "peer", a.EventPeer, "err", err)
+		}
+		time.AfterFunc(heldRetry, func() { b.storeReceipt(a, false) })
 	})
 }
 

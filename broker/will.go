@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -175,8 +176,12 @@ func (s *Session) fireWill() {
 		p.SenderID = "\x00will\x00" + string(s.device) + "\x00" + strconv.FormatInt(s.since, 36)
 	}
 	b.appendAndDeliver(b.appendOf(m, p.SenderID, s.inboxesOf(m)), func(_ *Append, err error) {
+		if errors.Is(err, ErrStoreClosed) {
+			return // the next start publishes it, or another node
+		}
 		if err != nil {
-			b.log.Error("will could not be stored", "app", s.app.id, "peer", s.peer, "err", err)
+			b.log.Warn("will could not be stored; trying again", "app", s.app.id, "peer", s.peer, "err", err)
+			time.AfterFunc(heldRetry, s.fireWill)
 			return
 		}
 		s.forgetWill() // not before: it would be lost by a crash between the two
