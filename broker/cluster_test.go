@@ -658,6 +658,21 @@ func TestKickAtANodeThatDiedOverItReachesTheOthers(t *testing.T) {
 	n[0].until("bob is told", bob.isClosed)
 }
 
+// That a peer was taken into a group is found out when the note of it was lost, though a later event came at once.
+func TestInvitedPeerHearsItsGroupThoughTheNoteOfItWasLost(t *testing.T) {
+	n := newNodes(t, 2)
+	bob := n[1].open("bob", watching("alice"))
+	alice := n[0].open("alice")
+	g, _ := alice.request("join", map[string]any{})["group"].(string)
+	n[1].port.cut(true)
+	alice.request("invite", map[string]any{"group": g, "peers": []string{"bob"}})
+	n[1].port.cut(false)
+	bob.sent("demo/peer/alice/bob", "hi", func(p *broker.Publish) { p.Receipt = true })
+	bob.await(1, isTopic("demo/event/bob/receipt"))
+	alice.sent("demo/group/"+g+"/alice", "welcome")
+	want(t, "messages", bob.messages(1), []string{"welcome"})
+}
+
 func TestPeersOfADeadNodeGoOffline(t *testing.T) {
 	n := newNodes(t, 3)
 	eve := n[0].open("eve", watching("bob"))

@@ -92,13 +92,12 @@ func (c *cluster) compareSome(ctx context.Context, logs []LogID, of []*Session) 
 		return err
 	}
 	var wake []*Session
-	told := make(map[AppID][]PeerID) // whose event log grew: one may tell of a group
+	told := make(map[AppID][]PeerID) // of whose events some were not heard: one may tell of a group
 	for i, s := range of {
-		if !s.raise(logs[i], last[i].N) {
-			continue
+		if s.raise(logs[i], last[i].N) {
+			wake = append(wake, s)
 		}
-		wake = append(wake, s)
-		if logs[i].Kind == LogEvents {
+		if logs[i].Kind == LogEvents && s.misses(logs[i], last[i].N) {
 			told[s.app.id] = append(told[s.app.id], s.peer)
 		}
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 const (
 	membersJoined = "members_joined"
 	membersLeft   = "members_left"
+	joinedNotice  = "joined"
+	leftNotice    = "left"
 )
 
 // leaves reports whether m says that p left the group: to p nothing behind it is delivered.
@@ -52,6 +55,16 @@ type groupNotice struct {
 	Event string  `json:"event"`
 	Group GroupID `json:"group"`
 	By    PeerID  `json:"by,omitempty"`
+}
+
+// noticeOf returns what a stored event tells its peer of a group, if it does.
+func noticeOf(event []byte) (n groupNotice, ok bool) {
+	rest, ok := bytes.CutPrefix(event, []byte(eventGroup+"\x00"))
+	if !ok {
+		return n, false
+	}
+	_, body, ok := bytes.Cut(rest, []byte{0})
+	return n, ok && json.Unmarshal(body, &n) == nil
 }
 
 // createGroup makes a group with its first members. An id that is taken is refused with exists true.
@@ -223,9 +236,9 @@ type memberChange struct {
 }
 
 func (b *Broker) newChange(lock *groupLock, k groupKey, by actor, peers []PeerID, join bool) *memberChange {
-	one := "joined"
+	one := joinedNotice
 	if !join {
-		one = "left"
+		one = leftNotice
 	}
 	c := &memberChange{key: k, names: peers, join: join}
 	c.group.Appends = []Append{lock.fenced(changeAppend(k, by, peers, join))}

@@ -53,6 +53,7 @@ type logState struct {
 	more   bool     // behind, and changes of members may follow the last number
 	held   bool     // delivery was stopped by UNSUBSCRIBE or the receive mode
 	waited uint64   // up to this number entries waited when the session opened
+	heard  uint64   // of events: up to here the session knows what each says of its groups
 	trail  *trail   // of its deliveries; nil until there is one
 	gaps   gaps     // what is passed over because more waited than the queue keeps
 }
@@ -107,6 +108,9 @@ func (s *Session) offerLocked(id LogID, it item) bool {
 		return false
 	}
 	it.log = log
+	if id.Kind == LogEvents && it.at.N == log.heard+1 && s.agrees(it.event) {
+		log.heard++
+	}
 	if it.msg != nil && it.msg.Kind == KindMembership { // takes no number of its own
 		if log.behind || log.held || it.at.N != log.head || !s.out.room() {
 			log.behind, log.more = true, true

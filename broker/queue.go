@@ -54,7 +54,7 @@ func (b *Broker) plan(ctx context.Context, s *Session, st *restored, present boo
 		}
 		l.loaded = l.sent
 		l.head = max(l.head, last[i].N, at.N)
-		l.waited = last[i].N
+		l.waited, l.heard = last[i].N, last[i].N
 		l.behind = l.loaded.N < l.head
 		if l.behind {
 			moved = append(moved, l)

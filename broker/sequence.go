@@ -220,6 +220,29 @@ func (s *Session) raise(id LogID, n uint64) bool {
 	return !l.held && s.out.unacked < s.out.window
 }
 
+// agrees reports whether the session is in the group that an event tells the peer joined, or not in the one that it left. s.mu is held.
+func (s *Session) agrees(event []byte) bool {
+	notice, ok := noticeOf(event)
+	if !ok {
+		return true
+	}
+	_, in := s.groups[notice.Group]
+	return in == (notice.Event == joinedNotice)
+}
+
+// misses reports whether some of the events up to number n may tell of groups what the session does not know, and takes it that they are
+// looked at now.
+func (s *Session) misses(id LogID, n uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.out.log(id)
+	if s.ended || l == nil || n <= l.heard {
+		return false
+	}
+	l.heard = n
+	return true
+}
+
 // liveHere returns a group that has members here, nil where there is none.
 func (b *Broker) liveHere(k groupKey) *liveGroup {
 	sh := b.groupShardOf(k)
