@@ -31,6 +31,7 @@ const (
 	askKick                     // to end the sessions of a peer; answers how many
 	askSessions                 // the sessions of a peer
 	askCount                    // how many of an open group are there
+	askEnding                   // how many sessions of a claim are there, or have ended and are not stored yet
 	askSkip                     // to pass over what waits in a peer's logs
 	askDrain                    // to move the sessions to other nodes; answers how the node stands
 	askUndrain                  // to end that; the same
@@ -162,6 +163,14 @@ func (c *cluster) answer(ctx context.Context, kind askKind, q *question) (*reply
 		return &reply{Sessions: c.b.sessionInfos(key)}, nil
 	case askCount:
 		return &reply{Count: c.b.openCount(groupKey{q.App, q.Group})}, nil
+	case askEnding:
+		n := 0
+		for _, s := range c.b.sessionsHere(key) {
+			if s.claim == q.Claim {
+				n++
+			}
+		}
+		return &reply{Count: n}, nil
 	case askSkip:
 		for _, s := range c.b.connected(key, nil) {
 			for _, l := range q.Skip {

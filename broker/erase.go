@@ -110,13 +110,18 @@ func (e *erasure) round(ctx context.Context) error {
 	if err := e.deleteState(ctx); err != nil {
 		return err
 	}
-	e.finished = true
-	return nil
+	back, err := e.isBack(ctx)
+	e.finished = err == nil && !back
+	return err
 }
 
 // endSessions ends the peer's connections of now and waits until what they leave behind is stored.
 func (e *erasure) endSessions(ctx context.Context) error {
 	here := e.b.sessionsHere(e.key())
+	away, err := e.elsewhere(ctx)
+	if err != nil {
+		return err
+	}
 	ended, err := e.b.endEverywhere(ctx, e.key(), "")
 	e.Sessions += ended
 	if err != nil {
@@ -126,7 +131,10 @@ func (e *erasure) endSessions(ctx context.Context) error {
 	defer deadline.Stop()
 	look := time.NewTicker(endPoll)
 	defer look.Stop()
-	for len(here) > 0 {
+	for {
+		if away, err = e.ending(ctx, away); err != nil || len(here) == 0 && len(away) == 0 {
+			return err
+		}
 		select {
 		case <-look.C:
 		case <-deadline.C:
@@ -137,7 +145,40 @@ func (e *erasure) endSessions(ctx context.Context) error {
 		still := e.b.sessionsHere(e.key())
 		here = slices.DeleteFunc(here, func(s *Session) bool { return !slices.Contains(still, s) })
 	}
-	return nil
+}
+
+// elsewhere returns what the peer has at other nodes.
+func (e *erasure) elsewhere(ctx context.Context) ([]held, error) {
+	if e.b.cluster == nil {
+		return nil, nil
+	}
+	_, lines, err := e.b.cluster.nodesHolding(ctx, whereKey(e.key()))
+	return lines, err
+}
+
+// ending returns those of away whose session is connected, or has ended and is not stored yet.
+func (e *erasure) ending(ctx context.Context, away []held) (still []held, err error) {
+	c := e.b.cluster
+	for _, h := range away {
+		q := &question{App: e.app.id, Peer: e.peer, Claim: h.claim}
+		there := false
+		if err := c.askAll(ctx, []NodeID{h.node}, askEnding, q, func(r *reply) { there = r.Count > 0 }); err != nil {
+			return nil, err
+		}
+		if there {
+			still = append(still, h)
+		}
+	}
+	return still, nil
+}
+
+// isBack reports whether the peer has come back to another node meanwhile.
+func (e *erasure) isBack(ctx context.Context) (bool, error) {
+	away, err := e.elsewhere(ctx)
+	if err == nil {
+		away, err = e.ending(ctx, away)
+	}
+	return len(away) > 0, err
 }
 
 // sessionsHere returns the peer's sessions that are connected here, and those that ended and are not stored yet.

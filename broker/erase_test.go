@@ -88,6 +88,32 @@ func TestErasingAPeerRemovesWhatItSentEverywhere(t *testing.T) {
 	}
 }
 
+// What a session at another node leaves behind is stored before its peer is erased, not after.
+func TestErasingAPeerWaitsForItsSessionAtAnotherNode(t *testing.T) {
+	n := newNodes(t, 2)
+	n[1].open("bob").endsWhenClosed()
+	release := n[1].gate.holdLazy()
+	erased := make(chan error, 1)
+	go func() {
+		_, err := n[0].b.ErasePeer(context.Background(), "demo", "bob")
+		erased <- err
+	}()
+	select {
+	case err := <-erased:
+		t.Errorf("it did not wait: %v", err)
+		erased <- nil
+	case <-time.After(500 * time.Millisecond):
+	}
+	release()
+	if err := <-erased; err != nil {
+		t.Fatal(err)
+	}
+	n[1].open("zoe") // behind what was released
+	if _, found, err := n[0].b.Peer(t.Context(), "demo", "bob"); found || err != nil {
+		t.Errorf("still known: %t, %v", found, err)
+	}
+}
+
 func TestTheGroupHearsThatAnErasedPeerLeft(t *testing.T) {
 	w := newWorld(t)
 	bob := w.open("bob")
