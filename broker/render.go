@@ -75,6 +75,9 @@ func (s *Session) packetSize(o *Out) int {
 	for _, id := range o.SubIDs {
 		props += 1 + varintSize(int(id))
 	}
+	if o.Props != nil {
+		props += o.Props.packetSize()
+	}
 	if m := o.Message; m != nil {
 		topic = len(s.app.id) + len("/peer//") + len(o.To) + len(m.From)
 		if m.Group != "" {

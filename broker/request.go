@@ -157,8 +157,12 @@ func requestID(body []byte) json.RawMessage {
 func (s *Session) replyError(to replyTo, err *Error) {
 	s.b.counters.refuse(err.Code)
 	s.logRefused("request", err.Code)
-	answer := map[string]any{"ok": false, "code": err.Code, "error": err.Code.Name(), "message": err.Message}
-	s.sendReply(to, answer)
+	s.sendReply(to, refusal(err))
+}
+
+// refusal is the answer to a request that is refused.
+func refusal(err *Error) map[string]any {
+	return map[string]any{"ok": false, "code": err.Code, "error": err.Code.Name(), "message": err.Message}
 }
 
 func (s *Session) reply(to replyTo, answer map[string]any) {
@@ -177,7 +181,16 @@ func (s *Session) sendReply(to replyTo, answer map[string]any) {
 	s.link.Wake()
 }
 
+// queueReply queues an answer, or, where the client does not take one of its size, what to do about that. s.mu is held.
 func (s *Session) queueReply(to replyTo, answer map[string]any) {
+	out := s.replyOf(to, answer)
+	if s.maxPacket != 0 && s.packetSize(&out) > int(s.maxPacket) {
+		out = s.replyOf(to, refusal(Errorf(LimitExceeded, "the answer is over the client's Maximum Packet Size, %d bytes; ask for less", s.maxPacket)))
+	}
+	s.out.ready.push(out)
+}
+
+func (s *Session) replyOf(to replyTo, answer map[string]any) Out {
 	if to.id != nil {
 		answer["id"] = to.id
 	}
@@ -186,7 +199,7 @@ func (s *Session) queueReply(to replyTo, answer map[string]any) {
 	if to.correlation != nil {
 		out.Props = &Properties{CorrelationData: to.correlation}
 	}
-	s.out.ready.push(out)
+	return out
 }
 
 func requestWatch(ctx context.Context, s *Session, r *requestBody) (map[string]any, error) {

@@ -265,6 +265,18 @@ func TestReplyToARefusedRequestNamesIt(t *testing.T) {
 	}
 }
 
+func TestAnswerThatTheClientDoesNotTakeIsToldInAReply(t *testing.T) {
+	w := newWorld(t)
+	alice := w.open("alice", watching("bob"), func(r *broker.OpenRequest) { r.MaximumPacket = 1000 })
+	for range 5 {
+		alice.sent("demo/peer/bob/alice", strings.Repeat("x", 200))
+	}
+	r := alice.request("history", map[string]any{"peer": "bob"})
+	want(t, "all", r["code"], any(4113.0))
+	r = alice.request("history", map[string]any{"peer": "bob", "limit": 1})
+	want(t, "one", len(r["messages"].([]any)), 1)
+}
+
 func TestRefusedFilters(t *testing.T) {
 	w := newWorld(t)
 	bob := w.open("bob")

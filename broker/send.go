@@ -43,7 +43,7 @@ func (s *Session) requestSend(p *Publish, r *requestBody, to replyTo) {
 // replySend answers a send request whose message was stored, or was not. s.mu is held.
 func (s *Session) replySend(r *sendReply, id MessageID, err *Error) {
 	if err != nil {
-		s.queueReply(r.to, map[string]any{"ok": false, "code": err.Code, "error": err.Code.Name(), "message": err.Message})
+		s.queueReply(r.to, refusal(err))
 		return
 	}
 	s.queueReply(r.to, map[string]any{"ok": true, "message_id": id, "ts": id.Time(), "conversation": r.conversation})
@@ -180,7 +180,7 @@ func (b *Broker) Send(ctx context.Context, id AppID, r SendRequest) (SendResult,
 }
 
 // admitSend makes the message of a REST send and says whose inboxes it goes to. An operator sends as any peer, unwatched, but to a group
-// only as a member.
+// only as a member, unless it is an open one.
 func (b *Broker) admitSend(ctx context.Context, a *app, r *SendRequest) (*Message, []PeerID, error) {
 	cfg := a.cfg.Load()
 	if r.Group != "" {
