@@ -26,8 +26,9 @@ const (
 )
 
 const (
-	// checkpointFolder holds, below Config.Path, the files of a backup under way: links, so that it takes next to no space.
-	checkpointFolder = "backup"
+	// checkpointFolder holds, below Config.Path, the files of a backup under way: links, so that it takes next to no space. It is emptied,
+	// so its name is one that nobody gives a folder of their own.
+	checkpointFolder = folder + ".backup"
 	// maxSums bounds the sums of a backup, in bytes: some 200,000 files.
 	maxSums = 16 << 20
 )

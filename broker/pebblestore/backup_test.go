@@ -50,6 +50,30 @@ func content(t *testing.T, s *pebblestore.Store) map[string]any {
 	return all
 }
 
+// The folder of the data is the operator's, too, who may keep backups in it.
+func TestABackupLeavesOthersFilesAlone(t *testing.T) {
+	fs := vfs.NewMem()
+	s := open(t, pebblestore.Config{Path: "data"}, pebblestore.Options{FS: fs})
+	fill(t, s, 3)
+	own := fs.PathJoin("data", "backup")
+	if err := fs.MkdirAll(own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := fs.Create(fs.PathJoin(own, "kith.tar"), vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Backup(t.Context(), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fs.Stat(fs.PathJoin(own, "kith.tar")); err != nil {
+		t.Errorf("the backup before: %v", err)
+	}
+}
+
 func fill(t *testing.T, s *pebblestore.Store, n int) {
 	t.Helper()
 	for i := range n {
