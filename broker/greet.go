@@ -73,8 +73,7 @@ func (b *Broker) greet(s *Session, resumed bool, waiting uint64) {
 	if s.mode == receiveMessages && s.grantFor(s.eventTopic(eventSession), false).stopped {
 		return
 	}
-	first := s.sessionEvent(event, online, waiting)
-	s.out.ready.items = slices.Insert(s.out.ready.items, s.out.ready.head, first)
+	s.out.ready.pushFirst(s.sessionEvent(event, online, waiting))
 }
 
 func (s *Session) sessionEvent(event string, online []PeerID, waiting uint64) Out {

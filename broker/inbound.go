@@ -293,16 +293,9 @@ func (s *Session) holdOver() {
 	time.AfterFunc(0, s.retryHeld)
 }
 
-// Backlog returns how many acknowledgements, replies and events wait for Next. A link reads no packets while there are many: its
-// client does not take what it asked for.
-func (s *Session) Backlog() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return 0
-	}
-	return s.out.ready.len()
-}
+// Backlog returns how many acknowledgements, replies and events wait for Next, where a long one counts as several. A link handles no
+// packets while there are many: its client does not take what it asked for.
+func (s *Session) Backlog() int { return int(s.out.ready.weight.Load()) }
 
 // Release takes the client's PUBREL; OutComplete comes out of Next.
 func (s *Session) Release(tag uint16) {

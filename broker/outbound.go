@@ -18,7 +18,7 @@ const (
 
 // outbound is what a session has to send. It is guarded by the session's lock.
 type outbound struct {
-	ready    fifo[Out] // acknowledgements, replies and events in order: they wait for no window
+	ready    answers // they wait for no window
 	presence map[PeerID]presenceState
 	order    fifo[PeerID] // of presence, as they came
 	volatile fifo[Out]    // transient and {app}/topic/ messages

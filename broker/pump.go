@@ -21,8 +21,7 @@ func (s *Session) Next(out []Out) []Out {
 	}
 	for {
 		for o.ready.len() > 0 && len(out) < cap(out) {
-			out = append(out, *o.ready.at(0))
-			o.ready.drop(1)
+			out = append(out, o.ready.pop())
 		}
 		out = s.nextMissed(out)
 		out = s.nextPresence(out)

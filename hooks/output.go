@@ -286,11 +286,12 @@ func (c *conn) disarmWrite() {
 	}
 }
 
-// waitRoom holds the reader back while the client does not take what it asked for.
-func (c *conn) waitRoom() {
+// waitRoom holds the reader back while the client does not take what it asked for, and reports whether the connection goes on.
+func (c *conn) waitRoom() bool {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	for (len(c.out.direct)+2*c.out.pongs > directLimit || c.session.Backlog() > readyLimit) && c.out.state.Load() != flushStopped {
 		c.out.room.Wait()
 	}
+	return c.out.state.Load() != flushStopped
 }

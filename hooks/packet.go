@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"bytes"
+	"net"
 	"sync"
 	"time"
 
@@ -49,6 +50,13 @@ func (c *conn) packet(first byte, body []byte, p *broker.Publish) *end {
 		}
 		c.session.Publish(p)
 		c.publish = true
+		if c.session.Backlog() > readyLimit { // one read may hold hundreds of requests
+			c.session.Submit()
+			if !c.waitRoom() {
+				e := c.lost(net.ErrClosed)
+				return &e
+			}
+		}
 	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
 		tag, reason, err := decodeAck(c.enc.v5, kind, body)
 		switch {

@@ -29,7 +29,7 @@ import (
 //	depth and length of topics                  TestTopicsAreBoundedInDepthAndLength
 //	sizes of packets, before and after CONNECT  TestPacketsAreBoundedBeforeAndAfterConnect, TestAnnouncedPacketsCostNoMemory
 //	slow-loris on TCP, TLS, WebSocket, HTTP     TestSlowConnectionsAreCut
-//	who does not read                           TestASilentReaderSlowsNobody
+//	who does not read                           TestASilentReaderSlowsNobody, TestAnswersThatNobodyTakesCostLittleMemory
 //	pages of foreign origins                    TestPagesOfOtherOriginsAreRefused
 //	compressed bombs                            TestNothingIsDecompressed
 //	memory                                      TestShortOfMemoryNewWorkIsRefused
@@ -574,4 +574,40 @@ func TestAFloodOfRefusalsHarmsNobody(t *testing.T) {
 	}
 	<-done
 	bob.nothing("peer/")
+}
+
+// A page of history is long. Who asks for many and takes none has few of them wait, and the rest of its requests unread.
+func TestAnswersThatNobodyTakesCostLittleMemory(t *testing.T) {
+	t.Parallel()
+	const messages, requests, most = 1000, 150, 400 << 20
+	s := startWith(t, &config{dir: t.TempDir(), apps: []string{"{id: demo, master_key: " + masterKey + "}"}})
+	a := s.in("demo")
+	var history, flood bytes.Buffer
+	for i := range messages {
+		fmt.Fprintf(&history, `{"timestamp":%d,"conv-id":"","data":"%s","from":"alice","msg-id":"m%d","to":["attacker"]}`+"\n", 1416290728000+i, strings.Repeat("x", 5000), i)
+	}
+	if status, body := s.call(t, http.MethodPost, "/v1/apps/demo/import", history.String(), "Bearer "+adminToken); status != http.StatusOK {
+		t.Fatalf("import: %d %s", status, body)
+	}
+	attacker, _ := open5(t, a, "attacker", "")
+	bob := open(t, a, "bob", opening{})
+	for range requests {
+		if _, err := publish5("demo/request/attacker/history", `{"peer":"alice","limit":1000}`, 0, 0).WriteTo(&flood); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.heap(t)
+	attacker.bytes(flood.Bytes()...)
+	for range 50 {
+		bob.does("status", `{"peers":["attacker"]}`)
+		if now := s.heap(t); now-before > most {
+			t.Fatalf("%d MB for answers that nobody takes", (now-before)>>20)
+		}
+	}
+	for range 3 { // who takes them after all gets them
+		reply := until5(attacker, func(p *packets.Publish) bool { return strings.HasSuffix(p.Topic, "/reply") })
+		if n := bytes.Count(reply.Payload, []byte(`"original_id"`)); n != messages {
+			t.Fatalf("a page of %d messages: %.200s", n, reply.Payload)
+		}
+	}
 }
