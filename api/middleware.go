@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -99,6 +101,35 @@ func bound(ctx context.Context, w http.ResponseWriter) (context.Context, context
 	// Not every writer can, such as a test's recorder; the context's bound holds anyway.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTimeout + 5*time.Second))
 	return context.WithTimeout(ctx, requestTimeout)
+}
+
+// bodyTimeout is how long a request's body may take to come. It holds for one that nobody reads, too: net/http reads on behind a refusal.
+const bodyTimeout = 5 * time.Second
+
+// timelyBody bounds that, and no longer than until the body is there: a deadline that ends later would be taken for the caller's leaving.
+func timelyBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			rc := http.NewResponseController(w)
+			_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's recorder cannot
+			r.Body = &body{r.Body, rc}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// body is a request's body whose deadline ends with it.
+type body struct {
+	io.ReadCloser
+	rc *http.ResponseController
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // plainBody refuses compressed bodies: what they inflate to is nobody's word but the sender's.

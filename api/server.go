@@ -95,6 +95,7 @@ func New(b *broker.Broker, o Options) *Server {
 // route builds the handler. /mqtt stands outside of the middleware: it needs the bare connection, for as long as it lives.
 func (s *Server) route(o Options) http.Handler {
 	root := chi.NewRouter()
+	root.Use(timelyBody)
 	if o.MQTT != nil {
 		root.Handle("/mqtt", s.barrier(o.MQTT))
 	}

@@ -238,6 +238,13 @@ func TestSlowConnectionsAreCut(t *testing.T) {
 		}
 		return conn
 	}
+	post := func(path, headers string) func(*testing.T) net.Conn {
+		return func(t *testing.T) net.Conn {
+			conn := rawConn(t, plain.HTTP).Conn
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: kith\r\n%sContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n", path, headers)
+			return conn
+		}
+	}
 	hello := "\x10\xff\x7f\x00\x04MQTT\x05\x82\x00\x3c" + strings.Repeat("\x00", 100)
 	frame := "\x82\xfe\x3f\xff\x00\x00\x00\x00" + hello
 	for name, attack := range map[string]struct {
@@ -257,6 +264,10 @@ func TestSlowConnectionsAreCut(t *testing.T) {
 			fmt.Fprintf(conn, "POST /v1/apps/demo/messages HTTP/1.1\r\nHost: kith\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n", adminToken)
 			return conn
 		}, strings.Repeat(" ", 100)},
+		"HTTP body of a stranger": {post("/v1/apps/demo/messages", ""), strings.Repeat(" ", 100)},
+		"HTTP body for nobody":    {post("/nothing", ""), ""},
+		"HTTP body below /1.1":    {post("/1.1/rtm/messages", "X-LC-Id: demo\r\nX-LC-Key: "+masterKey+",master\r\n"), strings.Repeat(" ", 100)},
+		"body of an upgrade":      {post("/mqtt", ""), strings.Repeat(" ", 100)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
