@@ -45,6 +45,14 @@ type faultyStore struct {
 	away    error
 	reads   atomic.Int64
 	failing atomic.Bool
+	most    atomic.Int64 // messages that one call read
+}
+
+func (s *faultyStore) Messages(ctx context.Context, app broker.AppID, ids []broker.MessageID) ([]*broker.Message, error) {
+	if n := int64(len(ids)); n > s.most.Load() {
+		s.most.Store(n)
+	}
+	return s.Store.Messages(ctx, app, ids)
 }
 
 // failReads makes all reads of logs fail behind the first n.

@@ -112,6 +112,35 @@ func TestStatusOfUpTo1000Peers(t *testing.T) {
 	s.call(demo, "POST", "/v1/apps/demo/peers/status", sendBody{}).refused(400, 4114)
 }
 
+// However much waits, little of it is in memory at once.
+func TestALongQueueIsReadInParts(t *testing.T) {
+	s := start(t)
+	cfg := broker.DefaultAppConfig("demo")
+	cfg.MasterKey, cfg.Queue.Messages = "demo-key", 1000
+	s.broker.SetApps([]broker.AppConfig{cfg})
+	for _, device := range []string{"bob/desk", "bob/phone"} {
+		s.open(device).End(broker.EndLost, nil)
+	}
+	for i := range 600 {
+		s.send("alice", fmt.Sprint(i), "bob")
+	}
+	var queue list[message]
+	s.call(viewer, "GET", "/v1/apps/demo/peers/bob/queue?limit=10", nil).ok(200, &queue)
+	if len(queue.Items) != 10 || queue.Next == "" || texts(queue.Items)[0] != "0" {
+		t.Errorf("the first page: %v, next %q", texts(queue.Items), queue.Next)
+	}
+	if most := s.store.most.Load(); most > 250 {
+		t.Errorf("%d messages were in memory for a page of 10", most)
+	}
+	var removed struct {
+		Removed int `json:"removed"`
+	}
+	s.call(operator, "DELETE", "/v1/apps/demo/peers/bob/queue", nil).ok(200, &removed)
+	if removed.Removed != 600 {
+		t.Errorf("removed %d", removed.Removed)
+	}
+}
+
 func TestTheQueueIsReadAndEmptied(t *testing.T) {
 	s := start(t)
 	s.open("bob/phone").End(broker.EndLost, nil)

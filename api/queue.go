@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"kith/broker"
 )
@@ -30,21 +29,19 @@ func (s *Server) registerQueue() {
 		if err != nil {
 			return nil, err
 		}
-		var device broker.DeviceID
+		q := broker.QueueQuery{Limit: in.Limit + 1}
 		if in.Device != "" {
-			if device, err = parseDevice("query.device", in.Device); err != nil {
+			if q.Device, err = parseDevice("query.device", in.Device); err != nil {
 				return nil, err
 			}
 		}
-		after, err := queueList.lastMessage(in.Cursor)
+		if q.After, err = queueList.lastMessage(in.Cursor); err != nil {
+			return nil, err
+		}
+		items, err := s.broker.Queue(ctx, in.app(), peer, q)
 		if err != nil {
 			return nil, err
 		}
-		items, err := s.broker.Queue(ctx, in.app(), peer, device)
-		if err != nil {
-			return nil, err
-		}
-		items = slices.DeleteFunc(items, func(i broker.HistoryItem) bool { return i.ID.Compare(after) <= 0 })
 		return answer(pageOf(messagesOf(items), in.Limit, queueList, func(m *Message) string { return m.ID.String() })), nil
 	})
 	register(s, operation{

@@ -310,7 +310,7 @@ func TestQueueOfADeviceHoldsNothingItSent(t *testing.T) {
 	phone.sent("demo/peer/bob/alice", "mine")
 	phone.leave(broker.EndDisconnect)
 	for device, want := range map[broker.DeviceID][]string{"phone": {"one"}, "tablet": {"one", "mine"}, "": {"one", "mine"}} {
-		items, err := w.b.Queue(t.Context(), "demo", "alice", device)
+		items, err := w.b.Queue(t.Context(), "demo", "alice", broker.QueueQuery{Device: device, Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,7 +349,7 @@ func TestWhatWasPassedOverStaysPassedOverWhenTheConnectionIsLost(t *testing.T) {
 	}
 	check := func(count int, waiting []string) {
 		t.Helper()
-		queued, err := w.b.Queue(t.Context(), "demo", "bob", "")
+		queued, err := w.b.Queue(t.Context(), "demo", "bob", broker.QueueQuery{Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}

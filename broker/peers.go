@@ -221,19 +221,17 @@ func (b *Broker) Peer(ctx context.Context, app AppID, peer PeerID) (PeerStatus, 
 		})
 	}
 	for i := range st.Sessions {
-		waiting, err := b.waitingMessages(ctx, app, peer, st.Sessions[i].Device)
+		waiting, err := b.countFor(ctx, app, peer, st.Sessions[i].Device, "")
 		if err != nil {
 			return st, false, err
 		}
-		st.Sessions[i].Waiting = len(waiting)
-		st.Waiting = max(st.Waiting, len(waiting))
+		st.Sessions[i].Waiting = waiting
+		st.Waiting = max(st.Waiting, waiting)
 	}
 	if len(st.Sessions) == 0 {
-		waiting, err := b.waitingMessages(ctx, app, peer, "")
-		if err != nil {
+		if st.Waiting, err = b.countFor(ctx, app, peer, "", ""); err != nil {
 			return st, false, err
 		}
-		st.Waiting = len(waiting)
 	}
 	return st, st.LastSeen != 0 || st.Online || st.Waiting > 0 || b.isLeaving(peerKey{app, peer}), nil
 }

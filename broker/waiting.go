@@ -5,44 +5,100 @@ import (
 	"slices"
 )
 
-// Queue returns what waits for a peer, oldest first: for the device, or, when that is empty, for the one with the most waiting.
-func (b *Broker) Queue(ctx context.Context, app AppID, peer PeerID, device DeviceID) ([]HistoryItem, error) {
-	if _, err := b.app(app); err != nil {
-		return nil, err
-	}
-	devices := []DeviceID{device}
-	if device == "" {
-		records, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: app, Owner: string(peer), Limit: maxDeviceRecords})
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range records {
-			devices = append(devices, DeviceID(r.Key.Name))
-		}
-		if len(devices) > 1 {
-			devices = devices[1:]
-		}
-	}
-	var most []*Message
-	for _, d := range devices {
-		messages, err := b.waitingMessages(ctx, app, peer, d)
-		if err != nil {
-			return nil, err
-		}
-		if len(messages) > len(most) {
-			most = messages
-		}
-	}
-	return b.historyItems(ctx, app, most)
+// waitingPage is how many waiting messages are in memory at once where they are only counted.
+const waitingPage = 250
+
+// QueueQuery selects what of a peer's queue is read.
+type QueueQuery struct {
+	Device DeviceID  // empty: the one with the most waiting
+	After  MessageID // messages behind this one
+	Limit  int
 }
 
-// waitingMessages returns what waits for a device, oldest first.
-func (b *Broker) waitingMessages(ctx context.Context, app AppID, peer PeerID, device DeviceID) ([]*Message, error) {
-	ids, err := b.waitingIDs(ctx, app, peer, device)
+// Queue returns a page of what waits for a peer, oldest first.
+func (b *Broker) Queue(ctx context.Context, app AppID, peer PeerID, q QueueQuery) ([]HistoryItem, error) {
+	var err error
+	if q.Device == "" {
+		if q.Device, err = b.fullestDevice(ctx, app, peer); err != nil {
+			return nil, err
+		}
+	}
+	var found []*Message
+	err = b.eachWaiting(ctx, app, peer, q.Device, q.After, func(page []*Message) (more bool) {
+		found = append(found, page[:min(len(page), q.Limit-len(found))]...)
+		return len(found) < q.Limit
+	})
 	if err != nil {
 		return nil, err
 	}
-	return b.deliverable(ctx, app, &Session{peer: peer, device: device}, ids)
+	return b.historyItems(ctx, app, found)
+}
+
+// CountQueue counts what waits for the peer's device that has the most; of one conversation, unless that is empty.
+func (b *Broker) CountQueue(ctx context.Context, app AppID, peer PeerID, only ConversationID) (int, error) {
+	device, err := b.fullestDevice(ctx, app, peer)
+	if err != nil {
+		return 0, err
+	}
+	return b.countFor(ctx, app, peer, device, only)
+}
+
+func (b *Broker) countFor(ctx context.Context, app AppID, peer PeerID, device DeviceID, only ConversationID) (n int, err error) {
+	err = b.eachWaiting(ctx, app, peer, device, MessageID{}, func(page []*Message) bool {
+		for _, m := range page {
+			if only == "" || m.Conversation == only {
+				n++
+			}
+		}
+		return true
+	})
+	return n, err
+}
+
+// fullestDevice returns the peer's device with the most waiting; empty where none is known.
+func (b *Broker) fullestDevice(ctx context.Context, app AppID, peer PeerID) (fullest DeviceID, err error) {
+	if _, err := b.app(app); err != nil {
+		return "", err
+	}
+	records, err := b.store.List(ctx, ListQuery{Space: SpaceDevice, App: app, Owner: string(peer), Limit: maxDeviceRecords})
+	if err != nil || len(records) == 0 {
+		return "", err
+	}
+	if len(records) == 1 {
+		return DeviceID(records[0].Key.Name), nil
+	}
+	most := -1
+	for _, r := range records {
+		device := DeviceID(r.Key.Name)
+		n, err := b.countFor(ctx, app, peer, device, "")
+		if err != nil {
+			return "", err
+		}
+		if n > most {
+			fullest, most = device, n
+		}
+	}
+	return fullest, nil
+}
+
+// eachWaiting calls do with what waits for a device behind after, page by page, oldest first, until it says that it wants no more.
+func (b *Broker) eachWaiting(ctx context.Context, app AppID, peer PeerID, device DeviceID, after MessageID, do func([]*Message) (more bool)) error {
+	ids, err := b.waitingIDs(ctx, app, peer, device)
+	if err != nil {
+		return err
+	}
+	ids = slices.DeleteFunc(ids, func(id MessageID) bool { return id.Compare(after) <= 0 })
+	of := &Session{peer: peer, device: device}
+	for part := range slices.Chunk(ids, waitingPage) {
+		messages, err := b.deliverable(ctx, app, of, part)
+		if err != nil {
+			return err
+		}
+		if !do(messages) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // deliverable returns those of the messages in the logs of s that come to it: what expired does not, nor what its device sent itself, which
@@ -157,7 +213,7 @@ func (b *Broker) remaining(ctx context.Context, l *logState) (ids []MessageID, e
 
 // ClearQueue empties a peer's offline queue: all its devices, and a new one, start behind what waits. It returns how many waited.
 func (b *Broker) ClearQueue(ctx context.Context, app AppID, peer PeerID) (int, error) {
-	waiting, err := b.Queue(ctx, app, peer, "")
+	waiting, err := b.CountQueue(ctx, app, peer, "")
 	if err != nil {
 		return 0, err
 	}
@@ -195,7 +251,7 @@ func (b *Broker) ClearQueue(ctx context.Context, app AppID, peer PeerID) (int, e
 		}
 	}
 	if _, err := b.commit(ctx, &Batch{Writes: writes}); err != nil || b.cluster == nil {
-		return len(waiting), err
+		return waiting, err
 	}
 	q := &question{App: app, Peer: peer}
 	for i, log := range logs {
@@ -205,7 +261,7 @@ func (b *Broker) ClearQueue(ctx context.Context, app AppID, peer PeerID) (int, e
 	if err == nil {
 		err = b.cluster.askAll(ctx, nodes, askSkip, q, func(*reply) {})
 	}
-	return len(waiting), err
+	return waiting, err
 }
 
 // skipTo moves the session past what it has not sent of a log.

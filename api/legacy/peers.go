@@ -27,19 +27,10 @@ func (a *calls) unread(c *call) (any, error) {
 			return nil, err
 		}
 	}
-	waiting, err := a.Broker.Queue(c.Context(), c.app, peer, "")
-	if err != nil {
-		return nil, err
-	}
-	var count struct {
+	waiting, err := a.Broker.CountQueue(c.Context(), c.app, peer, only)
+	return struct {
 		Count int `json:"count"`
-	}
-	for i := range waiting {
-		if only == "" || waiting[i].Conversation == only {
-			count.Count++
-		}
-	}
-	return count, nil
+	}{waiting}, err
 }
 
 // online tells who of some peers is.
