@@ -66,8 +66,20 @@ func (g *guard) authenticate(r *http.Request) (*caller, error) {
 		p.setHeader("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		return nil, p
 	}
+	said, known := g.identify(r, c)
+	if !said {
+		return nil, unauthorized(sayWho)
+	}
+	if !known {
+		g.throttle.failed(c.addr)
+		return nil, unauthorized("the credentials are wrong")
+	}
+	return c, nil
+}
+
+// identify notes in c whose credentials a request has. said tells that it has some, known that they are somebody's now.
+func (g *guard) identify(r *http.Request, c *caller) (said, known bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	known := false
 	switch strings.ToLower(scheme) {
 	case "basic":
 		var id, key string
@@ -78,13 +90,16 @@ func (g *guard) authenticate(r *http.Request) (*caller, error) {
 	case "bearer":
 		c.operator, known = g.operators.Load().find(strings.TrimSpace(token))
 	default:
-		return nil, unauthorized(sayWho)
+		return false, false
 	}
-	if !known {
-		g.throttle.failed(c.addr)
-		return nil, unauthorized("the credentials are wrong")
-	}
-	return c, nil
+	return true, known
+}
+
+// stillMay reports whether who made a request that goes on may still read the app: keys, tokens and apps change meanwhile.
+func (g *guard) stillMay(r *http.Request, app broker.AppID) bool {
+	c := &caller{}
+	_, known := g.identify(r, c)
+	return known && g.authorize(c, string(app), RoleViewer) == nil
 }
 
 // authorize checks that the caller may do, within the app, what asks for a role. The app is told missing only to those who see it.

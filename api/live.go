@@ -100,14 +100,14 @@ func (s *Server) registerLive() {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			defer leave()
 			defer live.Close()
-			s.stream(ctx, live)
+			s.stream(ctx, in.app(), live)
 		}}, nil
 	})
 }
 
-// stream writes what a live reader finds, until one side ends it.
-func (s *Server) stream(hctx huma.Context, live *broker.Live) {
-	_, w := humachi.Unwrap(hctx)
+// stream writes what a live reader finds, until one side ends it, or the reader's credentials do not open the app any more.
+func (s *Server) stream(hctx huma.Context, app broker.AppID, live *broker.Live) {
+	r, w := humachi.Unwrap(hctx)
 	ctx, cancel := s.streams.while(hctx.Context())
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -118,7 +118,7 @@ func (s *Server) stream(hctx huma.Context, live *broker.Live) {
 	for out.flush() == nil {
 		events, err := nextEvents(ctx, live)
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, !s.guard.stillMay(r, app):
 			return
 		case errors.Is(err, context.DeadlineExceeded):
 			out.comment("heartbeat")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kith/api"
 	"kith/broker"
 )
 
@@ -222,6 +223,42 @@ func TestLiveEndsWithTheServer(t *testing.T) {
 	}
 	if took := time.Since(began); took > 8*time.Second {
 		t.Errorf("the server waited %v for a stream", took)
+	}
+}
+
+func TestAStreamEndsWhenItsCredentialsOpenTheAppNoMore(t *testing.T) {
+	for name, change := range map[string]struct {
+		who    string
+		change func(*server)
+	}{
+		"token taken away": {viewer, func(s *server) { s.api.SetOperators(nil) }},
+		"app taken away": {viewer, func(s *server) {
+			s.api.SetOperators([]api.Operator{{Name: "eyes", Token: viewer, Role: api.RoleViewer, Apps: []string{"other"}}})
+		}},
+		"master key changed": {demo, func(s *server) {
+			cfg := broker.DefaultAppConfig("demo")
+			cfg.MasterKey = "demo-new-key"
+			s.broker.SetApps([]broker.AppConfig{cfg})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			events, _ := s.follow(change.who, "")
+			s.send("alice", "before", "bob")
+			s.nextMessage(events)
+			change.change(s)
+			if _, err := s.broker.Send(t.Context(), "demo", broker.SendRequest{From: "alice", To: []broker.PeerID{"bob"}, Payload: []byte("after")}); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case e, goesOn := <-events:
+				if goesOn {
+					t.Errorf("it still tells %+v", e)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("it stays open")
+			}
+		})
 	}
 }
 
