@@ -30,6 +30,6 @@ func (s *Server) registerBackup() {
 		if s.backup == nil {
 			return nil, errNoBackup
 		}
-		return s.download(tarball, func(t *transfer) error { return s.backup(t.ctx, t) })
+		return s.download(tarball, func(t *transfer) error { return s.backup(t.ctx, t) }), nil
 	})
 }

@@ -48,6 +48,13 @@ func (s *Server) registerExport() {
 		if err != nil {
 			return nil, err
 		}
-		return s.download(ndjson, func(t *transfer) error { return archive.Export(t.ctx, s.broker, in.app(), q, t) })
+		leave, err := s.beginTransfer(in.app())
+		if err != nil {
+			return nil, err
+		}
+		return s.download(ndjson, func(t *transfer) error {
+			defer leave()
+			return archive.Export(t.ctx, s.broker, in.app(), q, t)
+		}), nil
 	})
 }

@@ -63,7 +63,7 @@ func (s *Server) registerImport() {
 		problems: []*Problem{errCutBody}, long: true, records: true,
 		answer: Imported{Records: 1204, Messages: 1180, Groups: 4, Members: 17, Present: 2, Refused: []RefusedLine{{17, "msg-id is missing"}}},
 	}, func(_ context.Context, in *ImportInput) (*Answer[Imported], error) {
-		leave, err := s.transfers.begin()
+		leave, err := s.beginTransfer(in.app())
 		if err != nil {
 			return nil, err
 		}

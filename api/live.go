@@ -88,7 +88,7 @@ func (s *Server) registerLive() {
 		if err != nil {
 			return nil, err
 		}
-		leave, err := s.streams.begin()
+		leave, err := s.streams.begin(in.app())
 		if err != nil {
 			return nil, err
 		}

@@ -45,7 +45,7 @@ type Server struct {
 	guard     *guard
 	ready     readiness
 	streams   *streams
-	transfers *transfers
+	transfers *places // of exports and imports
 
 	backup   func(context.Context, io.Writer) error // nil: the store is backed up by its own means
 	auditAge time.Duration
@@ -83,7 +83,7 @@ func New(b *broker.Broker, o Options) *Server {
 		guard:     newGuard(b, o.Config.Operators, o.Now),
 		ready:     readiness{ask: b.Ready, now: o.Now, log: o.Logger},
 		streams:   newStreams(),
-		transfers: newTransfers(),
+		transfers: newPlaces(maxTransfers, maxAppTransfers),
 		backup:    o.Backup,
 		auditAge:  o.Config.Audit.Age,
 		requests:  newRequestMetric(),

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// maxStreams is how many live streams a node serves at once.
-	maxStreams = 1000
+	// maxStreams is how many live streams a node serves at once, and maxAppStreams how many of them those of one app.
+	maxStreams    = 2000
+	maxAppStreams = 1000
 	// heartbeat is how often a stream says something, so that who reads it, and what lies between, knows that it lives.
 	heartbeat = 15 * time.Second
 	// streamWriteTimeout is how long a reader may leave unread what was sent. It comes back with Last-Event-ID.
@@ -25,24 +26,23 @@ const (
 type streams struct {
 	stopping chan struct{} // closed when the server ends
 	stop     sync.Once
-	open     chan struct{} // holds one for each
+	places   *places
 }
 
 func newStreams() *streams {
-	return &streams{stopping: make(chan struct{}), open: make(chan struct{}, maxStreams)}
+	return &streams{stopping: make(chan struct{}), places: newPlaces(maxStreams, maxAppStreams)}
 }
 
 // end ends all streams, those to come too.
 func (s *streams) end() { s.stop.Do(func() { close(s.stopping) }) }
 
-// begin takes a place; leave gives it back.
-func (s *streams) begin() (leave func(), err error) {
-	select {
-	case s.open <- struct{}{}:
-		return func() { <-s.open }, nil
-	default:
-		return nil, problem(broker.RateLimited, fmt.Sprintf("%d live streams are open on this node; that is all it serves", maxStreams))
+// begin takes a place for a stream of an app; leave gives it back.
+func (s *streams) begin(app broker.AppID) (leave func(), err error) {
+	leave, ok := s.places.take(app)
+	if !ok {
+		return nil, problem(broker.RateLimited, fmt.Sprintf("%d live streams of the app, or %d of all apps, are open on this node; that is all it serves", maxAppStreams, maxStreams))
 	}
+	return leave, nil
 }
 
 // while returns a context that ends with ctx or with the server.

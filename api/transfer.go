@@ -15,25 +15,21 @@ import (
 )
 
 const (
-	// maxTransfers is how many exports, imports and backups a node does at once.
-	maxTransfers = 4
+	// maxTransfers is how many exports and imports a node does at once, and maxAppTransfers how many of them for one app. A backup has a
+	// place of its own, in the store.
+	maxTransfers    = 8
+	maxAppTransfers = 4
 	// transferIdle bounds how long one may get nowhere: the caller does not read or write, or the store does not answer.
 	transferIdle = time.Minute
 )
 
-// transfers are the calls that move much data, and take as long as that needs.
-type transfers struct{ open chan struct{} }
-
-func newTransfers() *transfers { return &transfers{make(chan struct{}, maxTransfers)} }
-
-// begin takes a place; leave gives it back.
-func (t *transfers) begin() (leave func(), err error) {
-	select {
-	case t.open <- struct{}{}:
-		return func() { <-t.open }, nil
-	default:
-		return nil, problem(broker.RateLimited, fmt.Sprintf("%d exports and imports are under way on this node; try again when one is done", maxTransfers))
+// beginTransfer takes a place for an export or import of an app; leave gives it back.
+func (s *Server) beginTransfer(app broker.AppID) (leave func(), err error) {
+	leave, ok := s.transfers.take(app)
+	if !ok {
+		return nil, problem(broker.RateLimited, fmt.Sprintf("%d exports and imports of the app, or %d of all apps, are under way on this node; try again when one is done", maxAppTransfers, maxTransfers))
 	}
+	return leave, nil
 }
 
 // transfer is one under way. Its context ends with the caller's, with the server, and when it gets nowhere for too long.
@@ -58,18 +54,13 @@ func (s *Server) transfer(hctx huma.Context) (t *transfer, end func()) {
 }
 
 // download answers with what write makes, as it makes it.
-func (s *Server) download(contentType string, write func(*transfer) error) (*huma.StreamResponse, error) {
-	leave, err := s.transfers.begin()
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) download(contentType string, write func(*transfer) error) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
-		defer leave()
 		t, end := s.transfer(hctx)
 		defer end()
 		t.w.Header().Set("Content-Type", contentType)
 		t.finish(s, write(t))
-	}}, nil
+	}}
 }
 
 // moved says that it got somewhere.
