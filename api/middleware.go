@@ -16,6 +16,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+
+	"kith/broker"
 )
 
 // requestTimeout bounds what a request may take from its last header byte to its answer.
@@ -141,6 +143,16 @@ func plainBody(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// sameOrigin refuses changes that a page of another origin asks for: its browser may hold credentials that somebody typed into it, and
+// say them by itself.
+func sameOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(broker.Forbidden, "a page of another origin may not ask for this").write(w)
+	}))
+	return protection.Handler(next)
 }
 
 // headers are what every answer says: it is data for this caller, not a page.

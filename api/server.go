@@ -100,7 +100,7 @@ func (s *Server) route(o Options) http.Handler {
 		root.Handle("/mqtt", s.barrier(o.MQTT))
 	}
 	r := chi.NewRouter()
-	r.Use(s.observe, s.barrier, headers, plainBody)
+	r.Use(s.observe, s.barrier, headers, sameOrigin, plainBody)
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { notFound("there is nothing at this path").write(w) })
 	r.MethodNotAllowed(methodNotAllowed(r))
 	r.With(deadline).Mount("/1.1", s.legacy())

@@ -172,6 +172,36 @@ func TestTheLogHasRequestsAndNoSecrets(t *testing.T) {
 	}
 }
 
+// A browser that was told credentials once says them by itself, whoever asks.
+func TestAPageOfAnotherOriginChangesNothing(t *testing.T) {
+	s := start(t)
+	message := sendBody{"from": "alice", "to": []string{"bob"}, "message": "hello"}
+	for _, from := range []struct {
+		header, value string
+		ok            bool
+	}{
+		{"Sec-Fetch-Site", "cross-site", false},
+		{"Sec-Fetch-Site", "same-site", false},
+		{"Sec-Fetch-Site", "same-origin", true},
+		{"Origin", "https://elsewhere.example", false},
+		{"Origin", "null", false},
+		{"Origin", "https://example.com", true}, // the host of these requests
+		{"User-Agent", "no browser", true},
+	} {
+		r := s.request(demo, "POST", "/v1/apps/demo/messages", message)
+		r.Header.Del("Content-Type") // a page can have it left out, so that it is asked for nothing before
+		r.Header.Set(from.header, from.value)
+		if from.ok {
+			s.do(r).ok(200, nil)
+		} else {
+			s.do(r).refused(403, 4119)
+		}
+		read := s.request(demo, "GET", "/v1/apps/demo/messages", nil)
+		read.Header.Set(from.header, from.value)
+		s.do(read).ok(200, nil)
+	}
+}
+
 func TestAPanicCostsOneRequest(t *testing.T) {
 	var out syncBuffer
 	// A broker that was not made by New panics when it is asked.
