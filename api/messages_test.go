@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"encoding/base64"
+	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,6 +14,24 @@ import (
 
 	"kith/broker"
 )
+
+// A time in microseconds, or any other behind all times, is no other time.
+func TestTimesBehindAllTimesSelectNothingOrEverything(t *testing.T) {
+	s := start(t)
+	s.send("alice", "hello", "bob")
+	for query, want := range map[string]int{
+		"since": 0,
+		"until": 1,
+	} {
+		for _, at := range []int64{now() * 1000, now() + 1<<48, 1 << 48, math.MaxInt64} {
+			var page list[message]
+			s.call(demo, "GET", fmt.Sprintf("/v1/apps/demo/messages?%s=%d", query, at), nil).ok(200, &page)
+			if len(page.Items) != want {
+				t.Errorf("%s=%d selects %d messages, not %d", query, at, len(page.Items), want)
+			}
+		}
+	}
+}
 
 func TestHistoryIsNewestFirst(t *testing.T) {
 	s := start(t)

@@ -102,9 +102,12 @@ func (id MessageID) clock() uint64 { return binary.BigEndian.Uint64(id[:8]) }
 // Time returns when the message was accepted, in Unix milliseconds.
 func (id MessageID) Time() int64 { return int64(binary.BigEndian.Uint64(id[:8]) >> 16) }
 
-// FirstIDAt returns the least id that a message accepted at ms (Unix milliseconds) can have.
+// latestTime is the last that an id has room for, in Unix milliseconds.
+const latestTime = 1<<48 - 1
+
+// FirstIDAt returns the least id that a message accepted at ms (Unix milliseconds) can have; behind latestTime that of latestTime.
 func FirstIDAt(ms int64) (id MessageID) {
-	binary.BigEndian.PutUint64(id[:8], uint64(max(ms, 0))<<16)
+	binary.BigEndian.PutUint64(id[:8], uint64(min(max(ms, 0), latestTime))<<16)
 	return id
 }
 
