@@ -22,13 +22,16 @@ func (c *clock) next() uint64 {
 	return c.last
 }
 
+// longestLife is the most ms that a record is said to live, which is as good as for ever: Redis refuses what overflows its clock.
+const longestLife = 1 << 52
+
 // lifetime is how many ms are left until expires (Unix milliseconds by this node's clock), as scripts take it: at least one, 0 for ever.
 // Redis counts them, so that clocks of nodes that differ, from each other or from Redis's, cut short or prolong nothing.
 func (s *Store) lifetime(expires int64) string {
 	if expires <= 0 {
 		return "0"
 	}
-	return strconv.FormatInt(max(expires-s.opts.Now().UnixMilli(), 1), 10)
+	return strconv.FormatInt(min(max(expires-s.opts.Now().UnixMilli(), 1), longestLife), 10)
 }
 
 func (c *clock) observe(seen uint64) {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 
 	"kith/broker"
@@ -154,6 +155,8 @@ func recordsExpire(h *harness) {
 	h.same("set again", [][]byte{[]byte("x")}, h.get(short))
 	h.put(broker.Write{Key: short, Value: []byte("y"), Expires: h.now() - 1})
 	h.same("set with an expiry that has passed", [][]byte{nil}, h.get(short))
+	h.put(broker.Write{Key: long, Value: []byte("for ever"), Expires: math.MaxInt64})
+	h.same("set with the last expiry there is", [][]byte{[]byte("for ever")}, h.get(long))
 }
 
 func rewrittenRecordLives(h *harness) {
