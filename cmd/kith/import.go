@@ -80,6 +80,9 @@ func (p *program) importFrom(ctx context.Context, im *importing, in io.Reader) e
 	if err != nil {
 		return err
 	}
+	if isFile(in, im.rejects) {
+		return usagef("--rejects %s is the file that is imported, and would be emptied: name another", im.rejects)
+	}
 	c, err := im.rest.open(p)
 	if err != nil {
 		return err
@@ -103,6 +106,20 @@ func (p *program) importFrom(ctx context.Context, im *importing, in io.Reader) e
 		return fmt.Errorf("%d records could not be taken", run.refused)
 	}
 	return nil
+}
+
+// isFile reports whether a stream is the file of that name.
+func isFile(in io.Reader, name string) bool {
+	f, ok := in.(*os.File)
+	if !ok || name == "" {
+		return false
+	}
+	read, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(name)
+	return err == nil && os.SameFile(read, named)
 }
 
 // importRun is an import under way.
