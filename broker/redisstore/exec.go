@@ -32,15 +32,25 @@ func (s *Store) explain(err error) error {
 	return err
 }
 
+// errUnasked is the outcome of a command until Redis has answered it. The client leaves commands without any where a new connection is
+// refused what it needs, as by a server that is loading its data.
+var errUnasked = errors.New("redis gave no answer")
+
 // exec sends commands in one pipeline and sets the outcome of each. Those that a node of a cluster says it did not do, because
 // their slot is moving or was moved, are sent again in their order; nothing else is.
 func (s *Store) exec(ctx context.Context, cmds []redis.Cmder) {
 	for len(cmds) > 0 {
 		p := s.client.Pipeline()
 		for _, cmd := range cmds {
+			cmd.SetErr(errUnasked)
 			_ = p.Process(ctx, cmd) // queues it
 		}
-		_, _ = p.Exec(ctx) // each command has its own
+		_, err := p.Exec(ctx)
+		for _, cmd := range cmds {
+			if err != nil && errors.Is(cmd.Err(), errUnasked) {
+				cmd.SetErr(fmt.Errorf("%w: %w", errUnasked, err))
+			}
+		}
 		if cmds = undone(cmds); len(cmds) == 0 {
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -226,5 +227,45 @@ func TestServerAwayAndBack(t *testing.T) {
 	commit(t, s, &broker.Batch{Appends: []broker.Append{direct("tom", "3", "bob")}})
 	if got := read(t, s, broker.LogInbox, "bob"); len(got) != 2 || got[1].N != 2 {
 		t.Errorf("inbox: %v", got)
+	}
+}
+
+// While a server that came back loads its data it refuses new connections the scripts. What is asked meanwhile fails; it is not as if
+// nothing were there.
+func TestWhatAServerIsLoadingIsNotMissing(t *testing.T) {
+	server := redistest.Start(t, "--key-load-delay", "200", "--appendfsync", "no")
+	s := openNew(t, redisstore.Config{Addrs: []string{server.Addr}}, redisstore.Options{})
+	record := func(i int) broker.Key {
+		return broker.Key{Space: broker.SpaceDevice, App: "demo", Owner: "bob", Name: text("%d", i)}
+	}
+	b := &broker.Batch{}
+	for i := range 3000 {
+		b.Writes = append(b.Writes, broker.Write{Key: record(i), Value: []byte("there")})
+	}
+	commit(t, s, b)
+	server.Kill()
+	back := make(chan error, 1)
+	go func() { back <- server.Relaunch() }()
+	loading := 0
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		values, err := s.Get(t.Context(), []broker.Key{record(7)})
+		if err == nil {
+			if string(values[0]) != "there" {
+				t.Fatalf("read %q", values[0])
+			}
+			break
+		}
+		if strings.Contains(err.Error(), "LOADING") {
+			loading++
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	if err := <-back; err != nil {
+		t.Fatal(err)
+	}
+	if loading == 0 {
+		t.Error("the server was not met while it was loading")
 	}
 }
