@@ -92,6 +92,7 @@ func (s *Server) start() error {
 		"--loglevel", "warning", "--logfile", filepath.Join(s.Dir, "log"),
 	}, s.args...)
 	s.cmd = exec.Command("redis-server", args...)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a child that it forked to write a file ends with it
 	if err := s.cmd.Start(); err != nil {
 		s.cmd = nil
 		return err
@@ -143,7 +144,7 @@ func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	_ = s.cmd.Process.Kill()
+	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 	_ = s.cmd.Wait()
 	s.cmd = nil
 }

@@ -61,6 +61,8 @@ func TestANodeIsDrainedUnderLoad(t *testing.T) {
 			t.Errorf("the watcher heard of %s: %v", p, got)
 		}
 	}
+	watcher.mu.Lock()
+	defer watcher.mu.Unlock()
 	for _, a := range watcher.all {
 		if a.payload == "gone" {
 			t.Error("the will of a client that came back was published")
