@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,13 +55,30 @@ func (l *Link) Slow(ms, kb int) error {
 	return l.both("bandwidth", map[string]int{"rate": kb})
 }
 
-// Heal makes the link whole again.
+// healWithin is how long the connections of a link may take to let go of what was done to it.
+const healWithin = 3 * time.Second
+
+// Heal makes the link whole again. Connections whose far end takes nothing do not let go, and are cut.
 func (l *Link) Heal() error {
-	l.proxy.Toxics.ResetToxics(context.Background())
-	if l.proxy.Enabled {
-		return nil
+	healed := make(chan struct{})
+	go func() {
+		l.proxy.Toxics.ResetToxics(context.Background())
+		close(healed)
+	}()
+	for cuts := 0; ; cuts++ {
+		select {
+		case <-healed:
+			if l.proxy.Enabled {
+				return nil
+			}
+			return l.proxy.Start()
+		case <-time.After(healWithin):
+			if cuts > 2 {
+				return fmt.Errorf("the link to %s does not heal", l.proxy.Name)
+			}
+			l.proxy.Stop()
+		}
 	}
-	return l.proxy.Start()
 }
 
 func (l *Link) both(kind string, attributes map[string]int) error {
