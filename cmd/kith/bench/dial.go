@@ -39,7 +39,8 @@ func dialWebSocket(ctx context.Context, d *net.Dialer, target *Target) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	if answer.Body.Close(); nc.Subprotocol() != "mqtt" {
+	_ = answer.Body.Close() // holds nothing
+	if nc.Subprotocol() != "mqtt" {
 		_ = nc.Close()
 		return nil, errors.New("the server does not speak MQTT over WebSocket there")
 	}
@@ -63,7 +64,7 @@ func (w *webSocket) Read(p []byte) (int, error) {
 			w.message = message
 		}
 		n, err := w.message.Read(p)
-		if err == io.EOF { //nolint:errorlint // the reader's own
+		if err == io.EOF {
 			w.message, err = nil, nil
 		}
 		if n > 0 || err != nil {
