@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -126,19 +125,20 @@ func (c *cluster) introduce(ctx context.Context, s *Session) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, introduceWait)
 	defer cancel()
-	var asked sync.WaitGroup
+	known := make(chan struct{}, len(away))
 	for _, h := range away {
-		asked.Go(func() { c.introduceTo(s, h) })
+		go func() {
+			c.introduceTo(s, h)
+			known <- struct{}{}
+		}()
 	}
-	done := make(chan struct{})
-	go func() {
-		asked.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		c.b.log.Warn("a node does not answer; what a peer's device there sends is not copied to its new device yet", "app", s.app.id, "peer", s.peer)
+	for range away {
+		select {
+		case <-known:
+		case <-ctx.Done():
+			c.b.log.Warn("a node does not answer; what a peer's device there sends is not copied to its new device yet", "app", s.app.id, "peer", s.peer)
+			return
+		}
 	}
 }
 
