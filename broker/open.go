@@ -215,7 +215,7 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 	}
 	waiting := uint64(0)
 	if err == nil {
-		waiting, err = b.countWaiting(ctx, s)
+		waiting, err = s.countWaiting()
 	}
 	if len(st.stale) > 0 && err == nil {
 		b.commitLazily(&Batch{Writes: st.stale}, nil)

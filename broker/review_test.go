@@ -195,64 +195,71 @@ func TestGroupJoinedWhileADeviceOpensBringsItNothingFromBefore(t *testing.T) {
 	want(t, "messages", tablet.messages(2), numbered(1, 2))
 }
 
+// waitingCounts are numbers of waiting messages of which the first page is read by the open, and by the pump.
+var waitingCounts = map[string]int{"opening": 1, "pumping": 150}
+
 func TestMemberThatLeavesDuringAReadGetsNothingFromAfter(t *testing.T) {
-	w, m := meddled(t)
-	alice, carol := w.open("alice"), w.open("carol", watching("bob"))
-	bob := w.open("bob")
-	g := alice.create(map[string]any{})
-	bob.request("join", map[string]any{"group": g})
-	bob.leave(broker.EndLost)
-	alice.sent("demo/group/"+g+"/alice", "1")
-	bob, err := w.tryOpen("bob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	kicked := make(chan struct{})
-	meanwhile := once(1, func() {
-		defer close(kicked)
-		alice.request("kick", map[string]any{"group": g, "peers": []string{"bob"}})
-		alice.sent("demo/group/"+g+"/alice", "after")
-	})
-	m.set(func(m *meddler) {
-		m.before = func(l broker.LogID) {
-			if l.Owner == g {
-				meanwhile()
+	for name, n := range waitingCounts {
+		t.Run(name, func(t *testing.T) {
+			w, m := meddled(t)
+			alice, carol := w.open("alice"), w.open("carol", watching("bob"))
+			bob := w.open("bob")
+			g := alice.create(map[string]any{})
+			bob.request("join", map[string]any{"group": g})
+			bob.leave(broker.EndLost)
+			for _, text := range numbered(1, n) {
+				alice.sent("demo/group/"+g+"/alice", text)
 			}
-		}
-	})
-	bob.run()
-	<-kicked
-	carol.sent("demo/peer/bob/carol", "end")
-	bob.await(1, func(o *broker.Out) bool { return isMessage(o) && string(o.Message.Payload) == "end" })
-	bob.mu.Lock()
-	defer bob.mu.Unlock()
-	if slices.Contains(texts(bob.got), "after") {
-		t.Error("a message from after the leave was delivered")
+			kicked := make(chan struct{})
+			meanwhile := once(1, func() {
+				defer close(kicked)
+				alice.request("kick", map[string]any{"group": g, "peers": []string{"bob"}})
+				alice.sent("demo/group/"+g+"/alice", "after")
+			})
+			m.set(func(m *meddler) {
+				m.before = func(l broker.LogID) {
+					if l.Owner == g {
+						meanwhile()
+					}
+				}
+			})
+			bob = w.open("bob")
+			<-kicked
+			carol.sent("demo/peer/bob/carol", "end")
+			bob.await(1, func(o *broker.Out) bool { return isMessage(o) && string(o.Message.Payload) == "end" })
+			bob.mu.Lock()
+			defer bob.mu.Unlock()
+			if slices.Contains(texts(bob.got), "after") {
+				t.Error("a message from after the leave was delivered")
+			}
+		})
 	}
 }
 
 func TestMembershipNoticeThatComesDuringAReadIsNotLost(t *testing.T) {
-	w, m := meddled(t)
-	alice := w.open("alice")
-	bob := w.open("bob")
-	g := alice.create(map[string]any{})
-	bob.request("join", map[string]any{"group": g})
-	bob.leave(broker.EndLost)
-	alice.sent("demo/group/"+g+"/alice", "1")
-	bob, err := w.tryOpen("bob")
-	if err != nil {
-		t.Fatal(err)
-	}
-	meanwhile := once(1, func() { alice.request("invite", map[string]any{"group": g, "peers": []string{"dave"}}) })
-	m.set(func(m *meddler) {
-		m.after = func(l broker.LogID) {
-			if l.Owner == g {
-				meanwhile()
+	for name, n := range waitingCounts {
+		t.Run(name, func(t *testing.T) {
+			w, m := meddled(t)
+			alice := w.open("alice")
+			bob := w.open("bob")
+			g := alice.create(map[string]any{})
+			bob.request("join", map[string]any{"group": g})
+			bob.leave(broker.EndLost)
+			for _, text := range numbered(1, n) {
+				alice.sent("demo/group/"+g+"/alice", text)
 			}
-		}
-	})
-	bob.run()
-	bob.await(1, isEvent("demo/group/"+g+"/$event", "dave"))
+			meanwhile := once(1, func() { alice.request("invite", map[string]any{"group": g, "peers": []string{"dave"}}) })
+			m.set(func(m *meddler) {
+				m.after = func(l broker.LogID) {
+					if l.Owner == g {
+						meanwhile()
+					}
+				}
+			})
+			bob = w.open("bob")
+			bob.await(1, isEvent("demo/group/"+g+"/$event", "dave"))
+		})
+	}
 }
 
 func TestGroupMessageAcceptedAsTheConnectionEndsIsNotLost(t *testing.T) {

@@ -101,45 +101,55 @@ func (b *Broker) eachWaiting(ctx context.Context, app AppID, peer PeerID, device
 	return nil
 }
 
-// deliverable returns those of the messages in the logs of s that come to it: what expired does not, nor what its device sent itself, which
-// lies there for others.
+// deliverable returns those of the messages in the logs of s that come to it.
 func (b *Broker) deliverable(ctx context.Context, app AppID, s *Session, ids []MessageID) ([]*Message, error) {
 	messages, err := b.store.Messages(ctx, app, ids)
 	if err != nil {
 		return nil, err
 	}
 	now := b.now().UnixMilli()
-	return slices.DeleteFunc(messages, func(m *Message) bool {
-		return m == nil || m.Kind != KindMessage || m.Expired(now) || s.sent(m) && s.keepsFrom(m)
-	}), nil
+	return slices.DeleteFunc(messages, func(m *Message) bool { return !s.gets(m, now) }), nil
 }
 
-// countWaiting counts the messages that waited for a session whose logs are planned. Of more than a page, those that will turn out not
-// to be deliverable are counted along.
-func (b *Broker) countWaiting(ctx context.Context, s *Session) (n uint64, err error) {
+// gets reports whether a message in the session's logs comes to it: what expired does not, nor what its device sent itself, which
+// lies there for others.
+func (s *Session) gets(m *Message, now int64) bool {
+	return m != nil && m.Kind == KindMessage && !m.Expired(now) && (!s.sent(m) || !s.keepsFrom(m))
+}
+
+// countWaiting counts the messages that waited for a session whose logs are planned. It reads what the pump is to send first, for the
+// pump; of more than a page, what will turn out not to be deliverable is counted along.
+func (s *Session) countWaiting() (n uint64, err error) {
 	s.mu.Lock()
-	again, behind := s.out.sentAgain(), uint64(0)
-	var logs []logState
-	for _, l := range s.out.logs {
-		if w := l.waiting(); w > 0 {
-			behind += w
-			logs = append(logs, *l)
-		}
+	defer s.mu.Unlock()
+	o := &s.out
+	n = o.sentAgain()
+	behind := uint64(0)
+	for _, l := range o.logs {
+		behind += l.waiting()
 	}
-	s.mu.Unlock()
 	if behind == 0 || behind > pageSize {
-		return again + behind, nil
+		return n + behind, nil
 	}
-	var ids []MessageID
-	for i := range logs {
-		entries, err := b.remaining(ctx, &logs[i])
-		if err != nil {
-			return 0, err
+	for range o.logs { // a page of each at most
+		l := o.nextBehind()
+		if l == nil {
+			break
 		}
-		ids = append(ids, entries...)
+		if !s.load(l) {
+			return 0, errStoreAway
+		}
 	}
-	messages, err := b.deliverable(ctx, s.app.id, s, ids)
-	return again + uint64(len(messages)), err
+	now := s.b.now().UnixMilli()
+	for _, it := range o.pending.all() {
+		if it.log.id.Kind != LogEvents && it.at.N <= it.log.waited && s.gets(it.msg, now) {
+			n++
+		}
+	}
+	for _, l := range o.logs { // behind a page of events
+		n += l.waiting()
+	}
+	return n, nil
 }
 
 // waitingIDs returns what waits for a device, oldest first, as an open of it now would find. For a connected device it is what it has
