@@ -247,6 +247,45 @@ func TestReceiptAndWillOutlastAnAbsenceOfTheStore(t *testing.T) {
 	want(t, "the will", alice.messages(1), []string{"gone"})
 }
 
+// heardTopics is a router of {app}/topic/ that tells what comes to it.
+type heardTopics struct {
+	broker.TopicRouter
+	heard chan string
+}
+
+func (heardTopics) Check(broker.AppID, *broker.Publish) error              { return nil }
+func (heardTopics) Retain(broker.AppID, broker.MessageID, *broker.Publish) {}
+func (h heardTopics) Publish(_ *broker.Session, _ broker.AppID, p *broker.Publish, _ func(string) bool) {
+	h.heard <- string(p.Payload)
+}
+
+func TestRetainedWillOutlastsAnAbsenceOfTheStore(t *testing.T) {
+	w, m := meddled(t, func(c *broker.AppConfig) { c.Topics = []string{"last"} })
+	topics := heardTopics{heard: make(chan string, 2)}
+	w.b.SetTopics(topics)
+	bob := w.openSilent("bob", func(r *broker.OpenRequest) {
+		r.Will = &broker.Publish{Topic: []byte("demo/topic/last"), Payload: []byte("gone"), QoS: 1, Retain: true}
+	})
+	forgotten := make(chan struct{}, 1)
+	var refused atomic.Int32
+	m.set(func(m *meddler) {
+		m.commit = func(b *broker.Batch) error {
+			switch {
+			case len(b.Writes) == 0:
+			case b.Writes[0].Key.Space == broker.SpaceRetained && refused.Add(1) <= 2:
+				return errAway
+			case b.Writes[0].Key.Owner == "will":
+				forgotten <- struct{}{}
+			}
+			return nil
+		}
+	})
+	bob.leave(broker.EndLost)
+	want(t, "the will", <-topics.heard, "gone")
+	want(t, "times it was refused", refused.Load(), 3)
+	<-forgotten
+}
+
 func TestUnacknowledgedOverFiveConnectionsIsSkipped(t *testing.T) {
 	w := newWorld(t)
 	alice := w.open("alice", watching("bob"))

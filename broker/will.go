@@ -158,10 +158,7 @@ func (s *Session) fireWill() {
 	}
 	parsed := parseTopic(s.app.id, string(p.Topic))
 	if parsed.kind == topicFree {
-		s.forgetWill()
-		if b.topics != nil {
-			go s.publishFreeWill(&p) // what is retained waits for the store
-		}
+		go s.publishFreeWill(&p) // what is retained waits for the store
 		return
 	}
 	m := s.message(&p, parsed)
@@ -188,10 +185,22 @@ func (s *Session) fireWill() {
 	})
 }
 
+// publishFreeWill publishes a will under {app}/topic/; one to be retained, as soon as the store takes it.
 func (s *Session) publishFreeWill(p *Publish) {
-	if err := s.b.publishTopic(s, s.app.id, p); err != nil {
-		s.b.log.Warn("will could not be published", "app", s.app.id, "peer", s.peer, "err", err)
+	if s.b.topics != nil {
+		err := s.b.publishTopic(s, s.app.id, p)
+		switch {
+		case errors.Is(err, ErrStoreClosed):
+			return // the next start publishes it, or another node
+		case AsError(err) == errStoreAway:
+			s.b.log.Warn("will could not be stored; trying again", "app", s.app.id, "peer", s.peer, "err", err)
+			time.AfterFunc(heldRetry, s.fireWill)
+			return
+		case err != nil:
+			s.b.log.Warn("will could not be published", "app", s.app.id, "peer", s.peer, "err", err)
+		}
 	}
+	s.forgetWill()
 }
 
 // publishLeftWills publishes the wills of connections that a crash cut: those of incarnations that are left.
