@@ -119,7 +119,14 @@ func (c *cluster) withdraw(ctx context.Context, k groupKey) {
 	if err != nil && !errors.Is(err, ErrStoreClosed) {
 		c.b.log.Warn("whereabouts of a group could not be stored", "app", k.app, "group", k.group, "err", err)
 	}
-	if c.b.liveHere(k) != nil { // in the instant between
+	sh := c.b.groupShardOf(k)
+	sh.mu.Lock()
+	live := sh.groups[k]
+	if live != nil { // in the instant between, when the line was still there and looked announced
+		live.announced = false
+	}
+	sh.mu.Unlock()
+	if live != nil {
 		c.announce([]groupKey{k})
 	}
 }
