@@ -230,9 +230,7 @@ func (n *node) reloads(ctx context.Context, hangup <-chan os.Signal, load func()
 		for _, key := range n.cfg.ReloadDiff(next) {
 			n.log.Warn("setting changed, but takes effect only at a restart", "key", key)
 		}
-		for _, w := range next.Warnings() {
-			n.log.Warn("setting is worth a second look", "key", w.Key, "why", w.Text)
-		}
+		logWarnings(n.log, next)
 		n.broker.SetApps(next.Apps)
 		if err := n.broker.LoadRetained(ctx); err != nil {
 			n.log.Error("what is retained in added apps could not be read; it is missing until the next reload", "err", err)
@@ -255,4 +253,14 @@ func (n *node) close() error {
 		errs = append(errs, n.store.Close())
 	}
 	return errors.Join(errs...)
+}
+
+func logWarnings(log *slog.Logger, cfg *configs.Config) {
+	for _, w := range cfg.Warnings() {
+		if w.Key == "" {
+			log.Warn("settings are worth a second look", "why", w.Text)
+		} else {
+			log.Warn("setting is worth a second look", "key", w.Key, "why", w.Text)
+		}
+	}
 }

@@ -56,9 +56,7 @@ func (p *program) serve(ctx context.Context, s configs.Sources, log *slog.Logger
 	if err != nil {
 		return settingsError(err)
 	}
-	for _, w := range cfg.Warnings() {
-		log.Warn("setting is worth a second look", "key", w.Key, "why", w.Text)
-	}
+	logWarnings(log, cfg)
 	n, err := openNode(ctx, cfg, log)
 	if err != nil {
 		return err

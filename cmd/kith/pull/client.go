@@ -141,7 +141,7 @@ func parse(body []byte, from place) ([]record, error) {
 			MsgID     string `json:"msg-id"`
 		}
 		if err := json.Unmarshal(raw, &named); err != nil || named.Timestamp <= 0 || named.MsgID == "" {
-			return nil, fmt.Errorf("the server answered a record without timestamp and msg-id: %.200s", raw)
+			return nil, fmt.Errorf("the server answered a record without timestamp and msg-id: %.200q", raw)
 		}
 		records[i] = record{raw, place{named.Timestamp, named.MsgID}}
 	}
@@ -151,16 +151,16 @@ func parse(body []byte, from place) ([]record, error) {
 	return records, records[len(records)-1].behind(from)
 }
 
-// refusal makes the error of an answer that is no page.
+// refusal makes the error of an answer that is no page. What the server says stands in it quoted: it goes to a terminal.
 func refusal(resp *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what came of it will do
-	err := fmt.Errorf("the server answers %s", resp.Status)
+	err := fmt.Errorf("the server answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	var told struct {
 		Code  int    `json:"code"`
 		Error string `json:"error"`
 	}
 	if json.Unmarshal(body, &told) == nil && told.Error != "" {
-		err = fmt.Errorf("%w: %d %s", err, told.Code, told.Error)
+		err = fmt.Errorf("%w: %d %q", err, told.Code, told.Error)
 	}
 	switch s := resp.StatusCode; {
 	case s == http.StatusTooManyRequests, s == http.StatusRequestTimeout, s >= 500:

@@ -201,7 +201,7 @@ func TestWhatPassesIsTriedAgain(t *testing.T) {
 		if waited := s.at[2].Sub(s.at[1]); waited < 90*time.Second {
 			t.Errorf("tried again after %s, and was asked to wait 90 s", waited)
 		}
-		if len(troubles) != 3 || !strings.Contains(troubles[0], "429 Too many requests.") {
+		if len(troubles) != 3 || !strings.Contains(troubles[0], `429 "Too many requests."`) {
 			t.Errorf("told: %q", troubles)
 		}
 	})
@@ -239,6 +239,18 @@ func TestAServerThatStaysAwayIsGivenUpAndThePullGoesOnLater(t *testing.T) {
 	})
 }
 
+// An error is printed to a terminal, and who wrote the server's part of it need not be a friend.
+func TestWhatAServerSaysComesWithoutControlCharacters(t *testing.T) {
+	t.Parallel()
+	s := &service{trouble: func(int) *http.Response {
+		return refusing(http.StatusForbidden, "Server", "x", `{"code":7,"error":"\u001b[2Jgone"}`)
+	}}
+	_, err := pull.Run(t.Context(), options(s, t.TempDir()))
+	if err == nil || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "[2Jgone") {
+		t.Error(err)
+	}
+}
+
 func TestAPullThatIsStoppedSaysSo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -265,7 +277,7 @@ func TestWhatDoesNotPassEndsThePull(t *testing.T) {
 		header, value, body string
 		want                string
 	}{
-		"a wrong key":    {401, "Server", "x", `{"code":401,"error":"Unauthorized."}`, "401 Unauthorized: 401 Unauthorized."},
+		"a wrong key":    {401, "Server", "x", `{"code":401,"error":"Unauthorized."}`, `401 Unauthorized: 401 "Unauthorized."`},
 		"another place":  {302, "Location", "https://elsewhere.example/1.1", "", "moved to https://elsewhere.example/1.1; name that with --from"},
 		"a page of HTML": {200, "Server", "x", "<html>", "something else than a list of records"},
 		"a refusal":      {200, "Server", "x", `{"code":1,"error":"x"}`, "something else than a list of records"},
