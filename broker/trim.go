@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,9 +13,14 @@ import (
 const (
 	// trimEvery is how often history is looked at for what is too old or too much.
 	trimEvery = time.Minute
-	// trimPage is how many messages one commit removes, so that no other waits long behind it.
-	trimPage = 500
-	// trimRest is how many times as long as a page took is waited before the next: trimming takes at most a fifth of the store's time.
+	// trimPage is how many messages are read at once to be removed; one commit removes several pages, up to about trimMessages, trimBytes
+	// of payload, and trimLogs logs that refer to them, so that no other waits long behind it.
+	trimPage     = 500
+	trimMessages = 8000
+	trimBytes    = 4 << 20
+	trimLogs     = 4000
+	// trimRest is how many times as long as a commit took is waited before the next: trimming takes at most a fifth of the store's time.
+	// Once it has gone on for trimEvery, more comes than it removes, and it takes up to four fifths: the disk must not fill.
 	trimRest = 4
 	// trimPause is the least of that.
 	trimPause = 2 * time.Millisecond
@@ -85,90 +93,112 @@ func (b *Broker) TrimHistory(ctx context.Context, app AppID) (removed int, err e
 	waits := FirstIDAt(now.Add(-cfg.Queue.Age).UnixMilli())
 	if cfg.History.Age > 0 {
 		old := minID(waits, FirstIDAt(now.Add(-cfg.History.Age).UnixMilli()))
-		if removed, err = b.trimWhile(ctx, app, old, func() (bool, error) { return true, nil }); err != nil {
+		if removed, err = b.trimWhile(ctx, app, old, func() (int64, error) { return math.MaxInt64, nil }); err != nil {
 			return removed, err
 		}
 	}
 	if cfg.History.Bytes <= 0 || b.sizer == nil {
 		return removed, nil
 	}
-	more, err := b.trimWhile(ctx, app, waits, func() (bool, error) {
+	more, err := b.trimWhile(ctx, app, waits, func() (int64, error) {
 		size, err := b.sizer.HistoryBytes(ctx, app)
-		return size > int64(cfg.History.Bytes), err
+		return size - int64(cfg.History.Bytes), err
 	})
 	return removed + more, err
 }
 
-// trimWhile removes pages of messages before an id while needed says so.
-func (b *Broker) trimWhile(ctx context.Context, app AppID, before MessageID, needed func() (bool, error)) (removed int, err error) {
+// trimWhile removes messages before an id, oldest first, while excess says that there are bytes too many.
+func (b *Broker) trimWhile(ctx context.Context, app AppID, before MessageID, excess func() (int64, error)) (removed int, err error) {
+	begun := time.Now()
 	for {
-		if more, err := needed(); err != nil || !more {
+		bytes, err := excess()
+		if err != nil || bytes <= 0 {
 			return removed, err
 		}
 		began := time.Now()
-		n, err := b.trimPage(ctx, app, before)
+		n, err := b.trimSome(ctx, app, before, bytes)
 		removed += n
 		if err != nil || n == 0 {
 			return removed, err
 		}
+		rest := time.Since(began) * trimRest
+		if began.Sub(begun) > trimEvery {
+			rest = time.Since(began) / trimRest
+		}
 		select {
 		case <-ctx.Done():
 			return removed, ctx.Err()
-		case <-time.After(max(trimPause, trimRest*time.Since(began))):
+		case <-time.After(max(trimPause, rest)):
 		}
 	}
 }
 
-// trimPage removes the oldest messages before an id, and what refers to them.
-func (b *Broker) trimPage(ctx context.Context, app AppID, before MessageID) (int, error) {
+// trimSome removes the oldest messages before an id, and what refers to them, in one commit: pages of them until about that many bytes
+// are gone.
+func (b *Broker) trimSome(ctx context.Context, app AppID, before MessageID, bytes int64) (removed int, err error) {
 	from := b.trimming.from(app)
-	ids, last, err := b.mergedIDs(ctx, historyLogs(app, &HistoryQuery{}), Range{After: from, Before: before, Limit: trimPage})
-	if err != nil || len(ids) == 0 {
-		return 0, err
-	}
-	messages, err := b.store.Messages(ctx, app, ids)
-	if err != nil {
-		return 0, err
-	}
-	batch, end := &Batch{}, last.after()
-	trim := func(log LogID) {
-		batch.Deletes = append(batch.Deletes, Delete{App: app, Log: log, Before: end})
-	}
-	trim(LogID{LogApp, app, ""})
-	trim(LogID{LogPast, app, ""})
-	logs := map[LogID]bool{}
-	for _, m := range messages {
-		if m == nil {
-			continue
+	last, logs := from, map[LogID]bool{{LogApp, app, ""}: true, {LogPast, app, ""}: true}
+	batch := &Batch{}
+	for bytes = min(bytes, trimBytes); bytes > 0 && removed < trimMessages && len(logs) < trimLogs; {
+		ids, end, err := b.mergedIDs(ctx, historyLogs(app, &HistoryQuery{}), Range{After: last, Before: before, Limit: trimPage})
+		if err != nil {
+			return 0, err
 		}
-		for _, log := range logsOf(app, m) {
-			if !logs[log] {
+		if len(ids) == 0 {
+			break
+		}
+		past, err := b.store.Read(ctx, LogID{LogPast, app, ""}, Range{After: last, Before: end.after(), Limit: 1})
+		if err != nil {
+			return 0, err
+		}
+		messages, err := b.store.Messages(ctx, app, ids)
+		if err != nil {
+			return 0, err
+		}
+		for _, m := range messages {
+			if m == nil {
+				continue
+			}
+			bytes -= int64(len(m.Payload))
+			for _, log := range logsOf(app, m, len(past) > 0) {
 				logs[log] = true
-				trim(log)
+			}
+			if m.Receipt {
+				batch.Writes = append(batch.Writes, Write{Key: receiptKey(app, m.ID)})
 			}
 		}
-		if m.Receipt {
-			batch.Writes = append(batch.Writes, Write{Key: receiptKey(app, m.ID)})
-		}
+		removed, last = removed+len(ids), end
 	}
+	if removed == 0 {
+		return 0, nil
+	}
+	for log := range logs {
+		batch.Deletes = append(batch.Deletes, Delete{App: app, Log: log, Before: last.after()})
+	}
+	slices.SortFunc(batch.Deletes, func(x, y Delete) int { // as an engine has them, for its sake
+		return cmp.Or(cmp.Compare(x.Log.Kind, y.Log.Kind), cmp.Compare(x.Log.Owner, y.Log.Owner))
+	})
 	if _, err := b.commit(ctx, batch); err != nil {
 		return 0, fmt.Errorf("trim history: %w", err)
 	}
 	b.trimming.came(app, from, last)
-	return len(ids), nil
+	return removed, nil
 }
 
-// logsOf are the logs that may refer to a message.
-func logsOf(app AppID, m *Message) []LogID {
-	logs := []LogID{
-		{LogConversation, app, string(m.Conversation)}, {LogPastConversation, app, string(m.Conversation)},
-		{LogSent, app, string(m.From)}, {LogPastSent, app, string(m.From)},
-	}
+// logsOf are the logs that may refer to a message, which past says may have been imported.
+func logsOf(app AppID, m *Message, past bool) []LogID {
+	logs := []LogID{{LogConversation, app, string(m.Conversation)}, {LogSent, app, string(m.From)}}
 	if m.Group == "" {
 		logs = append(logs, LogID{LogInbox, app, string(m.From)}) // for its other devices
 	}
 	for _, p := range m.To {
-		logs = append(logs, LogID{LogInbox, app, string(p)}, LogID{LogPastReceived, app, string(p)})
+		logs = append(logs, LogID{LogInbox, app, string(p)})
+	}
+	if past {
+		logs = append(logs, LogID{LogPastConversation, app, string(m.Conversation)}, LogID{LogPastSent, app, string(m.From)})
+		for _, p := range m.To {
+			logs = append(logs, LogID{LogPastReceived, app, string(p)})
+		}
 	}
 	return logs
 }

@@ -3,7 +3,6 @@ package pebblestore
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -56,13 +55,12 @@ func (g *group) trimLog(log broker.LogID, before broker.MessageID) error {
 	if log.Kind == broker.LogEvents {
 		return fmt.Errorf("no log of kind %q can be trimmed", log.Kind)
 	}
-	prefix := appendLogPrefix(nil, log)
-	it, err := g.s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: appendID(bytes.Clone(prefix), before)})
+	it, err := g.iter()
 	if err != nil {
 		return err
 	}
-	keys, size, err := trimmed(it, log.Kind, before)
-	if err = errors.Join(err, it.Close()); err != nil || len(keys) == 0 {
+	keys, size, err := trimmed(it, log, before)
+	if err != nil || len(keys) == 0 {
 		return err
 	}
 	if log.Kind == broker.LogApp || log.Kind == broker.LogPast {
@@ -81,44 +79,43 @@ func (g *group) trimLog(log broker.LogID, before broker.MessageID) error {
 
 // trimmed returns the keys to remove of those below an id, and the size of their values. All but the last hold nothing that is not
 // below the next.
-func trimmed(it *pebble.Iterator, kind broker.LogKind, before broker.MessageID) (keys [][]byte, size int, err error) {
-	last := 0 // the size of the last one's value
-	for ok := it.First(); ok; ok = it.Next() {
+func trimmed(it *pebble.Iterator, log broker.LogID, before broker.MessageID) (keys [][]byte, size int, err error) {
+	prefix := appendLogPrefix(nil, log)
+	end := appendID(bytes.Clone(prefix), before)
+	var last []byte
+	for at := it.SeekGEWithLimit(prefix, end); at == pebble.IterValid && bytes.Compare(it.Key(), end) < 0; at = it.NextWithLimit(end) {
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return nil, 0, err
 		}
 		keys = append(keys, bytes.Clone(it.Key()))
-		last = len(value)
-		size += last
+		last = append(last[:0], value...)
+		size += len(value)
 	}
 	if err := it.Error(); err != nil || len(keys) == 0 {
 		return nil, 0, err
 	}
-	stays, err := straddles(it, kind, before)
+	n := len(keys) - 1
+	stays, err := straddles(log.Kind, keyID(keys[n]), last, before)
 	if err != nil {
 		return nil, 0, err
 	}
 	if stays {
-		keys, size = keys[:len(keys)-1], size-last
+		return keys[:n], size - len(last), nil
 	}
 	return keys, size, nil
 }
 
 // straddles reports whether the last key below an id must stay.
-func straddles(it *pebble.Iterator, kind broker.LogKind, before broker.MessageID) (bool, error) {
-	if !it.Last() || kind.IsPast() {
-		return false, it.Error()
-	}
-	value, err := it.ValueAndErr()
-	if err != nil {
-		return false, err
+func straddles(kind broker.LogKind, id broker.MessageID, value []byte, before broker.MessageID) (bool, error) {
+	if kind.IsPast() {
+		return false, nil
 	}
 	if kind != broker.LogApp {
 		if n, w := binary.Uvarint(value); w <= 0 || n != 0 {
 			return true, nil // a run with numbers
 		}
 	}
-	entries, err := appendEntries(nil, kind, keyID(it.Key()), value)
+	entries, err := appendEntries(nil, kind, id, value)
 	return len(entries) > 0 && entries[len(entries)-1].ID.Compare(before) >= 0, err
 }

@@ -18,7 +18,8 @@ const (
 	size                 = 256  // bytes of a message
 	window               = 20
 	clients              = 200
-	probing              = 5 * time.Second // how long capacity is measured
+	probing              = 5 * time.Second // how long a rate is tried
+	prompt               = 100 * time.Millisecond
 	silence              = 10 * time.Second
 )
 
@@ -42,15 +43,26 @@ func (l *soakLoad) options(prefix string) bench.Options {
 	return o
 }
 
-// half measures what the server can take, and returns half of it, in messages a second.
+// half measures what the server can take, and returns half of it, in messages a second. It takes a rate when 99 of 100 messages arrive
+// within prompt; the rates tried go down from what it acknowledges to clients that send as fast as they can.
 func (l *soakLoad) half(ctx context.Context) (float64, error) {
 	o := l.options("probe")
 	o.Clients, o.Warmup, o.Duration = clients, time.Second, probing
-	r, err := bench.Direct(ctx, o)
-	if err != nil {
-		return 0, fmt.Errorf("measure capacity: %w", err)
+	for ctx.Err() == nil {
+		r, err := bench.Direct(ctx, o)
+		if err != nil {
+			return 0, fmt.Errorf("measure capacity: %w", err)
+		}
+		fmt.Printf("capacity: of %.0f messages/s, %.0f acknowledged, p99 %.0f ms\n", o.Rate, r.Acks, r.EndToEnd.P99)
+		if o.Rate > 0 && r.EndToEnd.P99 <= float64(prompt.Milliseconds()) {
+			return o.Rate / 2, nil
+		}
+		if o.Rate == 0 {
+			o.Rate = r.Acks
+		}
+		o.Rate *= 0.8
 	}
-	return r.Acks / 2, nil
+	return 0, ctx.Err()
 }
 
 // talk sends at the rate, in rounds of that length, until ctx ends.
