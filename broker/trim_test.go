@@ -1,7 +1,9 @@
 package broker_test
 
 import (
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,6 +61,28 @@ func TestHistoryAgeFreesSpaceButNotWhatWaits(t *testing.T) {
 	want(t, "trimmed again", w.trim(), 0)
 	alice.sent("demo/peer/bob/alice", "newest")
 	want(t, "history", w.history(broker.HistoryQuery{Peer: "bob"}), []string{"newest"})
+}
+
+// A commit for each few messages could not keep pace with who sends many.
+func TestHistoryIsTrimmedInFewCommits(t *testing.T) {
+	const n = 10_000
+	w, m := meddled(t, func(c *broker.AppConfig) { c.History.Age, c.Queue.Age = time.Hour, time.Hour })
+	w.fill(n, func(i int) *broker.Message { return direct("alice", "bob", fmt.Sprint(i)) })
+	w.pass(2 * time.Hour)
+	var commits atomic.Int32
+	m.set(func(m *meddler) {
+		m.commit = func(b *broker.Batch) error {
+			if len(b.Deletes) > 0 {
+				commits.Add(1)
+			}
+			return nil
+		}
+	})
+	want(t, "removed", w.trim(), n)
+	want(t, "commits", commits.Load(), 2)
+	if left := w.held(); left > 64 {
+		t.Errorf("%d messages are still held", left)
+	}
 }
 
 func TestHistoryBytesDropsTheOldest(t *testing.T) {
