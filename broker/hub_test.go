@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -17,7 +18,8 @@ var clustered bool
 // TestMain runs all tests twice: on a broker by itself, and on the only node of a cluster.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if code == 0 {
+	given := func(name string) bool { return flag.Lookup(name).Value.String() != "" }
+	if code == 0 && !given("test.list") && !given("test.fuzz") && !given("test.bench") {
 		fmt.Println("once more, as a cluster of one node")
 		clustered = true
 		code = m.Run()
