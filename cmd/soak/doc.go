@@ -5,7 +5,7 @@
 //	go run ./cmd/soak --time 30m --csv soak.csv --svg docs/soak.svg
 //
 // The load is that of kith bench, in rounds: each opens its connections anew and checks every message. What a server can take is
-// measured first. A figure is flat when the line through the second half of its samples rises over that time by no more than a tenth
-// of its mean; memory and disk have reached what they keep by then. It exits with 1 when a figure is not flat, or a
-// message was lost, duplicated or out of order.
+// measured first: the highest of the rates tried at which 99 of 100 messages arrive within 100 ms. A figure is flat when the line
+// through the second half of its samples rises over that time by no more than a tenth of its mean; memory and disk have reached what
+// they keep by then. It exits with 1 when a figure is not flat, or a message was lost, duplicated or out of order.
 package main
