@@ -13,8 +13,8 @@ import (
 const (
 	// trimEvery is how often history is looked at for what is too old or too much.
 	trimEvery = time.Minute
-	// trimPage is how many messages are read at once to be removed; one commit removes several pages, up to about trimMessages, trimBytes
-	// of payload, and trimLogs logs that refer to them, so that no other waits long behind it.
+	// trimPage is how many messages are read at once to be removed; one commit removes several pages, up to trimMessages, and about
+	// trimBytes of payload and trimLogs logs that refer to them, so that no other waits long behind it.
 	trimPage     = 500
 	trimMessages = 8000
 	trimBytes    = 4 << 20
@@ -137,21 +137,21 @@ func (b *Broker) trimWhile(ctx context.Context, app AppID, before MessageID, exc
 // are gone.
 func (b *Broker) trimSome(ctx context.Context, app AppID, before MessageID, bytes int64) (removed int, err error) {
 	from := b.trimming.from(app)
-	last, logs := from, map[LogID]bool{{LogApp, app, ""}: true, {LogPast, app, ""}: true}
-	batch := &Batch{}
-	for bytes = min(bytes, trimBytes); bytes > 0 && removed < trimMessages && len(logs) < trimLogs; {
-		ids, end, err := b.mergedIDs(ctx, historyLogs(app, &HistoryQuery{}), Range{After: last, Before: before, Limit: trimPage})
-		if err != nil {
-			return 0, err
-		}
-		if len(ids) == 0 {
+	last, logs, batch := from, map[LogID]bool{{LogApp, app, ""}: true, {LogPast, app, ""}: true}, &Batch{}
+	ids, _, err := b.mergedIDs(ctx, historyLogs(app, &HistoryQuery{}), Range{After: from, Before: before, Limit: trimMessages})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	past, err := b.store.Read(ctx, LogID{LogPast, app, ""}, Range{After: from, Before: ids[len(ids)-1].after(), Limit: 1})
+	if err != nil {
+		return 0, err
+	}
+	bytes = min(bytes, trimBytes)
+	for page := range slices.Chunk(ids, trimPage) {
+		if bytes <= 0 || len(logs) >= trimLogs {
 			break
 		}
-		past, err := b.store.Read(ctx, LogID{LogPast, app, ""}, Range{After: last, Before: end.after(), Limit: 1})
-		if err != nil {
-			return 0, err
-		}
-		messages, err := b.store.Messages(ctx, app, ids)
+		messages, err := b.store.Messages(ctx, app, page)
 		if err != nil {
 			return 0, err
 		}
@@ -167,10 +167,7 @@ func (b *Broker) trimSome(ctx context.Context, app AppID, before MessageID, byte
 				batch.Writes = append(batch.Writes, Write{Key: receiptKey(app, m.ID)})
 			}
 		}
-		removed, last = removed+len(ids), end
-	}
-	if removed == 0 {
-		return 0, nil
+		removed, last = removed+len(page), page[len(page)-1]
 	}
 	for log := range logs {
 		batch.Deletes = append(batch.Deletes, Delete{App: app, Log: log, Before: last.after()})
