@@ -106,6 +106,7 @@ func TestRefusedDeliveryIsOver(t *testing.T) {
 		one.send(ackPacket(kind, pk.PacketID, 0x97))
 		one.takes("a", "next")
 	}
+	one.ping() // the last PUBCOMP has come
 	one.drop()
 	one = ts.present(t, 5, "one", true, resuming)
 	one.hearsNothing(c)
