@@ -259,6 +259,7 @@ func TestCopyReachesADeviceThatHasJustOpenedAtAnotherNode(t *testing.T) {
 
 // The note that tells of a new device may be lost; the device's client does not hear that it is there before it counts.
 func TestCopyReachesADeviceThatOpenedWhileNotesWereLost(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	bob := n[0].open("bob")
 	phone := n[0].open("alice/phone", watching("bob"))
@@ -302,6 +303,7 @@ func TestPresenceCrossesNodes(t *testing.T) {
 }
 
 func TestPeerGoesOfflineThoughTheStoreWasAwayWhenItsSessionEnded(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	is := func(state string) func(*broker.Out) bool {
 		return func(o *broker.Out) bool { return o.Topic == "demo/presence/bob" && string(o.Payload) == state }
@@ -318,6 +320,7 @@ func TestPeerGoesOfflineThoughTheStoreWasAwayWhenItsSessionEnded(t *testing.T) {
 
 // A peer whose device was to open, or to be taken over, when the store went away is not shown online for ever.
 func TestPeerGoesOfflineThoughTheStoreWasAwayWhenItsSessionOpened(t *testing.T) {
+	t.Parallel()
 	for what, change := range map[string]struct {
 		before bool // the device is connected to the other node
 		lost   bool // the store did what it was asked to, and its answer was lost
@@ -495,6 +498,7 @@ func changesMembers(b *broker.Batch) bool {
 
 // A node that stood still over a change of members, until another went on with the group, does not make the change after all.
 func TestNodeThatStoodStillChangesNoMembersOfAGroupThatAnotherChangedMeanwhile(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	if _, _, err := n[0].b.CreateGroup(t.Context(), "demo", broker.NewGroup{ID: "team", Members: []broker.PeerID{"tom", "eve"}}); err != nil {
 		t.Fatal(err)
@@ -642,6 +646,7 @@ func TestNodeThatOthersDoNotKnowYetMissesNothing(t *testing.T) {
 
 // What a node did last may not have been told when it died.
 func TestKickAtANodeThatDiedOverItReachesTheOthers(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	bob := n[0].open("bob")
 	began := time.Now()
@@ -674,6 +679,7 @@ func TestInvitedPeerHearsItsGroupThoughTheNoteOfItWasLost(t *testing.T) {
 }
 
 func TestPeersOfADeadNodeGoOffline(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 3)
 	eve := n[0].open("eve", watching("bob"))
 	bob := n[1].open("bob", func(r *broker.OpenRequest) {
@@ -697,6 +703,7 @@ func TestPeersOfADeadNodeGoOffline(t *testing.T) {
 
 // A node that stood still over the end of its lease does not publish, when it is back, the wills that another published for it.
 func TestWillOfANodeThatStoodStillIsPublishedOnce(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	eve := n[0].open("eve")
 	last := func(text string, delay time.Duration) how {
@@ -723,6 +730,7 @@ func TestWillOfANodeThatStoodStillIsPublishedOnce(t *testing.T) {
 
 // While the store is away nobody can renew: it was not for a node to die that it did not, however long the others' last look is past.
 func TestNodeThatTheStoreLeftWithOthersIsNotDeclaredDead(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	bob := n[1].open("bob")
 	began := time.Now()
@@ -751,6 +759,7 @@ func TestNodeThatTheStoreLeftWithOthersIsNotDeclaredDead(t *testing.T) {
 
 // What a dead node left is cleared away by another, should the one that began with it die as well.
 func TestWillOfADeadNodeIsPublishedThoughTheNodeThatSeesToItDiesOverIt(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 3)
 	eve := n[1].open("eve")
 	n[2].open("bob", func(r *broker.OpenRequest) {
@@ -771,6 +780,7 @@ func TestWillOfADeadNodeIsPublishedThoughTheNodeThatSeesToItDiesOverIt(t *testin
 }
 
 func TestWhatADeadNodesSessionsLeftHasATerm(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	bob := n[1].open("bob/phone")
 	bob.request("join", map[string]any{"open": true})
@@ -894,6 +904,7 @@ func TestOpenedDeviceIsKnownThoughItsNodeDiesAtOnce(t *testing.T) {
 
 // A device is in its peer's open group though its node heard nothing of the other's, nor the other of it.
 func TestOpenGroupReachesADeviceOfWhichNoNoteTold(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	n[0].port.cut(true)
 	alice, tablet := n[0].open("alice"), n[1].open("alice/tablet")

@@ -122,6 +122,7 @@ func TestResumedSessionRepeatsUnderTheOldPacketIdentifiers(t *testing.T) {
 }
 
 func TestSlowReaderGetsEverythingInOrder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	alice := w.open("alice", watching("bob"))
 	bob := w.openSilent("bob", func(r *broker.OpenRequest) { r.ReceiveMaximum = 10 })
@@ -224,6 +225,7 @@ func TestReceiptTellsTheSenderWhenItArrived(t *testing.T) {
 
 // What comes of a message when the store is away for a moment comes when it is back.
 func TestReceiptAndWillOutlastAnAbsenceOfTheStore(t *testing.T) {
+	t.Parallel()
 	w, m := meddled(t)
 	alice := w.open("alice", watching("bob"))
 	bob := w.openSilent("bob", watching("alice"), func(r *broker.OpenRequest) {
@@ -260,6 +262,7 @@ func (h heardTopics) Publish(_ *broker.Session, _ broker.AppID, p *broker.Publis
 }
 
 func TestRetainedWillOutlastsAnAbsenceOfTheStore(t *testing.T) {
+	t.Parallel()
 	w, m := meddled(t, func(c *broker.AppConfig) { c.Topics = []string{"last"} })
 	topics := heardTopics{heard: make(chan string, 2)}
 	w.b.SetTopics(topics)

@@ -16,6 +16,7 @@ import (
 const drainRate = 20
 
 func TestDrainedNodeMovesItsSessionsAndWatchersSeeNothing(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	presence := isTopic("demo/presence/bob")
 	eve := n[0].open("eve", watching("bob"))
@@ -52,6 +53,7 @@ func TestDrainedNodeMovesItsSessionsAndWatchersSeeNothing(t *testing.T) {
 }
 
 func TestWhoDoesNotComeBackAfterADrainIsOfflineAndItsWillIsPublished(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	presence := isTopic("demo/presence/bob")
 	eve := n[0].open("eve", watching("bob"))
@@ -69,6 +71,7 @@ func TestWhoDoesNotComeBackAfterADrainIsOfflineAndItsWillIsPublished(t *testing.
 }
 
 func TestDrainIsPacedAndIsEnded(t *testing.T) {
+	t.Parallel()
 	n := newNodes(t, 2)
 	var all []*client
 	for i := range 3 * drainRate {

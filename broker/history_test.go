@@ -47,6 +47,7 @@ func direct(from, to broker.PeerID, text string) *broker.Message {
 
 // A page that meets only what was deleted ends early, and the next one goes on behind it.
 func TestHistoryPagesGoOnPastWhatWasDeleted(t *testing.T) {
+	t.Parallel()
 	const gone, kept = 7_000, 3
 	w := newWorld(t)
 	ids := w.fill(kept+gone+kept, func(i int) *broker.Message { return direct("alice", "bob", fmt.Sprint(i)) })

@@ -89,6 +89,7 @@ func TestManyOnlinePeersArePagedInOrder(t *testing.T) {
 }
 
 func TestPeersAwayAreFoundBehindManyOnline(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i := range 1100 {
 		w.open(fmt.Sprintf("p%04d", i))

@@ -481,6 +481,7 @@ func TestTimestampIsAJSONNumber(t *testing.T) {
 }
 
 func TestHeldPublishesGivenUpLetTheirConnectionGo(t *testing.T) {
+	t.Parallel()
 	w, m := meddled(t)
 	alice := w.open("alice", watching("bob"), func(r *broker.OpenRequest) { r.Version = 4 })
 	m.set(func(m *meddler) {
@@ -559,6 +560,7 @@ func (s *turns) Commit(b *broker.Batch) {
 
 // What failed behind a publish that is tried again waits for the outcome of that, however late its own failure is told.
 func TestHeldPublishIsNotOvertakenWhileItIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := &turns{Store: w.store, taken: make(chan int, 100)}
 	for range 3 {

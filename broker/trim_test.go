@@ -65,6 +65,7 @@ func TestHistoryAgeFreesSpaceButNotWhatWaits(t *testing.T) {
 
 // A commit for each few messages could not keep pace with who sends many.
 func TestHistoryIsTrimmedInFewCommits(t *testing.T) {
+	t.Parallel()
 	const n = 10_000
 	w, m := meddled(t, func(c *broker.AppConfig) { c.History.Age, c.Queue.Age = time.Hour, time.Hour })
 	w.fill(n, func(i int) *broker.Message { return direct("alice", "bob", fmt.Sprint(i)) })
@@ -86,6 +87,7 @@ func TestHistoryIsTrimmedInFewCommits(t *testing.T) {
 }
 
 func TestHistoryBytesDropsTheOldest(t *testing.T) {
+	t.Parallel()
 	const bound = 2 << 20
 	w := newWorld(t, func(c *broker.AppConfig) { c.History.Bytes, c.Queue.Age = bound, time.Hour })
 	alice := w.open("alice", watching("bob"))

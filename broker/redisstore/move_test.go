@@ -36,11 +36,11 @@ func logOf(kind broker.LogKind, owner string) broker.LogID {
 func fillForMove(t testing.TB, s broker.Store) {
 	t.Helper()
 	now := time.Now()
-	for i := range 1200 {
+	for i := range 500 {
 		text := fmt.Sprint(i, strings.Repeat("x", i%300))
 		b := &broker.Batch{Appends: []broker.Append{
 			withOnce(direct("tom", text, "bob"), text), direct("bob", text, "tom", "eve"), toGroup("tom", text, "team"),
-			{App: "demo", EventPeer: "bob", Event: []byte(text), Keep: 700},
+			{App: "demo", EventPeer: "bob", Event: []byte(text), Keep: 300},
 			{App: "demo", Past: true, Message: &broker.Message{
 				ID: broker.PastID(now.Add(-time.Duration(i)*time.Minute).UnixMilli(), text), App: "demo", From: "old", To: []broker.PeerID{"bob"}, QoS: 1,
 				Payload: []byte(text), Conversation: broker.DirectConversation("old", "bob"), Original: text,
@@ -58,7 +58,7 @@ func fillForMove(t testing.TB, s broker.Store) {
 			{Key: broker.Key{Space: broker.SpaceNode, Owner: text}, Value: []byte("a node")},
 		}
 		commit(t, s, b)
-		if i == 600 {
+		if i == 250 {
 			commit(t, s, &broker.Batch{Deletes: []broker.Delete{
 				{App: "demo", Message: b.Appends[0].ID}, {App: "demo", Log: logOf(broker.LogInbox, "bob")}, {App: "demo", Log: logOf(broker.LogInbox, "tom"), Before: b.Appends[1].ID},
 			}})
@@ -80,7 +80,7 @@ func moveInPieces(t testing.TB, from, to broker.Movable) {
 		})
 		cancel()
 		if err == nil {
-			if moved.Checked < 10_000 || told != moved {
+			if moved.Checked < 4_000 || told != moved {
 				t.Errorf("moved %+v, told %+v", moved, told)
 			}
 			return
@@ -115,7 +115,7 @@ func TestAStoreMovesToRedisAndBack(t *testing.T) {
 			for name, s := range map[string]broker.Store{"redis": there, "pebble": last} {
 				b := &broker.Batch{Appends: []broker.Append{toGroup("tom", "next", "team"), direct("bob", "next", "eve"), withOnce(direct("tom", "again", "bob"), "1x")}}
 				commit(t, s, b)
-				if a := b.Appends; a[0].N != group[0].N+1 || a[0].ID.Compare(group[0].ID) <= 0 || a[1].InboxN[0] != 1201 || !a[2].Duplicate {
+				if a := b.Appends; a[0].N != group[0].N+1 || a[0].ID.Compare(group[0].ID) <= 0 || a[1].InboxN[0] != 501 || !a[2].Duplicate {
 					t.Errorf("%s goes on with %d, %d, %v", name, a[0].N, a[1].InboxN, a[2].Duplicate)
 				}
 			}
