@@ -100,7 +100,7 @@
 // append-only file, 480 in such bursts.
 // With a once key one GET and one SET more; with several shards two round trips more. A record: a script with GET and SET, and
 // ZADD when it is new. Reads: one round trip; Read a script, Last and Get one command for each, Messages one XRANGE, List two round trips;
-// the app's log and lists over owners ask each shard for its share.
+// beyond eight at once they share their round trips; the app's log and lists over owners ask each shard for its share.
 //
 // # Where it ends
 //

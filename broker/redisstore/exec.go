@@ -83,7 +83,9 @@ func undone(cmds []redis.Cmder) (again []redis.Cmder) {
 // query is exec for commands that only read: what the connection lost is asked once more.
 func (s *Store) query(ctx context.Context, cmds []redis.Cmder) error {
 	for try := 0; ; try++ {
-		s.exec(ctx, cmds)
+		if err := s.gather(ctx, cmds); err != nil {
+			return err
+		}
 		var failed error
 		for _, cmd := range cmds {
 			if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {

@@ -41,6 +41,7 @@ type Store struct {
 	closing  sync.Once
 	closeErr error
 	sweeping sweeping
+	gathered gathered
 
 	refusals sync.Mutex
 	refused  []*broker.Batch // guarded by refusals
