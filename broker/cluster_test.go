@@ -948,3 +948,30 @@ func TestOperatorSeesAndClearsWhatIsAtAnotherNode(t *testing.T) {
 		t.Errorf("cleared %d, %v", cleared, err)
 	}
 }
+
+// Bob's node keeps the group for a while after he went on to another node, but is told nothing of it. When he is back it reads what he
+// got there.
+func TestWhatAMemberGotAtAnotherNodeDoesNotComeAgainWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	n := newNodes(t, 2)
+	alice, bob := n[1].open("alice"), n[0].open("bob")
+	if _, _, err := n[1].b.CreateGroup(t.Context(), "demo", broker.NewGroup{ID: "team", Members: []broker.PeerID{"alice", "bob"}}); err != nil {
+		t.Fatal(err)
+	}
+	to := "demo/group/team/alice"
+	bob.sent("demo/group/team/bob", "hello")
+	want(t, "alice", alice.messages(1), []string{"hello"})
+	alice.sent(to, "before")
+	want(t, "where he was first", bob.messages(1), []string{"before"})
+	bob.leave(broker.EndDisconnect)
+	bob = n[1].open("bob")
+	for _, text := range []string{"1", "2", "3"} {
+		alice.sent(to, text)
+	}
+	want(t, "at the other node", bob.messages(3), []string{"1", "2", "3"})
+	bob.leave(broker.EndDisconnect)
+	bob = n[0].open("bob")
+	alice.sent(to, "after")
+	alice.sent(to, "last")
+	want(t, "back", bob.messages(2), []string{"after", "last"})
+}

@@ -67,9 +67,9 @@ func (b *Broker) greet(s *Session, resumed bool, waiting uint64) {
 	if resumed {
 		event = "resumed"
 	}
+	b.dropIdleGroups(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out.dropIdleGroups()
 	if s.mode == receiveMessages && s.grantFor(s.eventTopic(eventSession), false).stopped {
 		return
 	}

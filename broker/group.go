@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -257,9 +258,34 @@ func (s *Session) offerGroup(id LogID, it item) bool {
 	return s.offerLocked(id, it)
 }
 
-// dropIdleGroups forgets the logs of groups in which nothing waits: they come back with the group's next message. s.mu is held.
-func (o *outbound) dropIdleGroups() {
-	o.logs = slices.DeleteFunc(o.logs, func(l *logState) bool {
-		return l.id.Kind == LogConversation && l.cursor == l.saved && l.cursor.N == l.head && l.sent.N == l.head && l.loaded == l.sent
+// dropIdleGroups forgets the logs of groups in which nothing waits: they come back with the group's next message, at the place before it.
+// Those stay of which this node has yet to offer what the device already has, or has passed over.
+func (b *Broker) dropIdleGroups(s *Session) {
+	idle := s.idleGroups()
+	if b.cluster != nil {
+		maps.DeleteFunc(idle, func(id LogID, at MessageID) bool { return !b.offered(groupKey{id.App, GroupID(id.Owner)}, at) })
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.logs = slices.DeleteFunc(s.out.logs, func(l *logState) bool {
+		at, was := idle[l.id]
+		return was && l.cursor.ID == at && l.isIdleGroup()
 	})
+}
+
+// idleGroups returns how far the session is in the logs of groups in which nothing waits.
+func (s *Session) idleGroups() map[LogID]MessageID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	idle := make(map[LogID]MessageID)
+	for _, l := range s.out.logs {
+		if l.isIdleGroup() {
+			idle[l.id] = l.cursor.ID
+		}
+	}
+	return idle
+}
+
+func (l *logState) isIdleGroup() bool {
+	return l.id.Kind == LogConversation && l.cursor == l.saved && l.cursor.N == l.head && l.sent.N == l.head && l.loaded == l.sent
 }

@@ -221,9 +221,7 @@ func (b *Broker) attach(ctx context.Context, r *OpenRequest, s *Session, pw *pas
 		b.commitLazily(&Batch{Writes: st.stale}, nil)
 	}
 	if err == nil {
-		s.mu.Lock()
-		s.out.dropIdleGroups() // of which the store knows the place: it is not written again
-		s.mu.Unlock()
+		b.dropIdleGroups(s) // of which the store knows the place: it is not written again
 		err = b.storeOpened(ctx, s)
 	}
 	if err != nil {

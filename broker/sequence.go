@@ -197,6 +197,17 @@ func (b *Broker) unplaced(keys []groupKey) (fresh []groupKey) {
 	return fresh
 }
 
+// offered reports whether a group's log was offered here up to a place in it.
+func (b *Broker) offered(k groupKey, at MessageID) bool {
+	live := b.liveHere(k)
+	if live == nil {
+		return false
+	}
+	live.sequence.mu.Lock()
+	defer live.sequence.mu.Unlock()
+	return live.sequence.placed && at.Compare(live.sequence.at) <= 0
+}
+
 // raiseGroup lets the members here look for themselves up to a place in the log.
 func (b *Broker) raiseGroup(k groupKey, at Position, wake []*Session) []*Session {
 	sessions, _ := b.liveSessions(k)
