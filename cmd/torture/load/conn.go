@@ -27,7 +27,8 @@ const (
 // so it is a socket with a stock codec.
 type conn struct {
 	net.Conn
-	in *bufio.Reader
+	in      *bufio.Reader
+	present bool // the session was
 
 	mu  sync.Mutex // guards writing
 	out bytes.Buffer
@@ -79,6 +80,7 @@ func (c *conn) open(clientID, app, password string) error {
 	case ack.ReasonCode != 0:
 		return &refusal{ack.ReasonCode, ack.Properties.ReasonString}
 	}
+	c.present = ack.SessionPresent
 	return c.SetDeadline(time.Time{})
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +42,8 @@ type Device struct {
 	view    map[broker.PeerID]string
 	missed  int
 	tracks  map[int]*track // by the stream's number
+	story   []string       // what became of its connections lately, for who looks into a finding
+	toldIt  bool           // the story was told
 
 	// Of what it sends.
 	flights []*flight
@@ -58,14 +62,45 @@ func (d *Device) run(ctx context.Context) {
 			d.wait(ctx, time.Minute)
 			continue
 		}
-		c, err := dial(ctx, d.load.addr(), d.clientID(), string(d.app.ID), d.password())
+		addr := d.load.addr()
+		c, err := dial(ctx, addr, d.clientID(), string(d.app.ID), d.password())
 		if err != nil {
+			d.note("not in at %s: %v", addr, err)
 			d.load.note(err)
 			d.wait(ctx, time.Duration(rand.Int64N(int64(retryAfter)))) //nolint:gosec // spreads reconnects
 			continue
 		}
+		d.note("in at %s, session present %v", addr, c.present)
 		d.serve(ctx, c)
+		d.note("lost")
 	}
+}
+
+// maxStory bounds how much of a device's story is kept.
+const maxStory = 40
+
+// note adds to the device's story.
+func (d *Device) note(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.noted(format, args...)
+}
+
+// noted is note for who holds d.mu.
+func (d *Device) noted(format string, args ...any) {
+	if len(d.story) == maxStory {
+		d.story = d.story[:copy(d.story, d.story[1:])]
+	}
+	d.story = append(d.story, time.Now().UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// storyOnce returns the story, in lines below a finding, the first time. d.mu is held.
+func (d *Device) storyOnce() string {
+	if d.toldIt {
+		return ""
+	}
+	d.toldIt = true
+	return "; before that\n      " + strings.Join(d.story, "\n      ")
 }
 
 // note counts a refused CONNECT that is no sign of a store or node that is away.

@@ -86,6 +86,7 @@ func (d *Device) event(peer broker.PeerID, kind string, body []byte) {
 	}
 	d.mu.Lock()
 	d.missed += missed.Count
+	d.noted("missed %d", missed.Count)
 	d.mu.Unlock()
 }
 
@@ -117,7 +118,7 @@ func (d *Device) message(p *packets.Publish) {
 	switch {
 	case !seen:
 		if id < t.last {
-			d.load.counts.disorder("%s got %s, number %d, behind a later one", d, s.topic, n)
+			d.load.counts.disorder("%s got %s, number %d, id %s, behind %s%s", d, s.topic, n, id, t.last, d.storyOnce())
 		}
 		t.first[n], t.last = id, max(t.last, id)
 	case before != id:
