@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -83,7 +84,7 @@ func (g *gathered) next() (share []*read) {
 			n += len(r.cmds)
 		}
 	}
-	g.waiting = g.waiting[:copy(g.waiting, g.waiting[took:])]
+	g.waiting = slices.Delete(g.waiting, 0, took)
 	if share == nil {
 		g.running--
 	}
