@@ -975,3 +975,19 @@ func TestWhatAMemberGotAtAnotherNodeDoesNotComeAgainWhenItIsBack(t *testing.T) {
 	alice.sent(to, "last")
 	want(t, "back", bob.messages(2), []string{"after", "last"})
 }
+
+// What a session leaves may be stored long after it ended, and what comes in between is for a device that is absent.
+func TestAbsenceBeginsWhenTheSessionEndsAndNotWhenThatIsStored(t *testing.T) {
+	w := newNodes(t, 1, func(c *broker.AppConfig) { c.Queue.Messages = 5 })[0]
+	alice, bob := w.open("alice", watching("bob")), w.open("bob")
+	release := w.gate.holdLazy()
+	bob.leave(broker.EndLost)
+	ended := time.Now()
+	w.until("the millisecond of the end is over", func() bool { return time.Since(ended) > 2*time.Millisecond })
+	for i := range 10 {
+		alice.sent("demo/peer/bob/alice", fmt.Sprint(i))
+	}
+	bob = w.open("bob")
+	want(t, "bob", bob.messages(5), []string{"5", "6", "7", "8", "9"})
+	release()
+}

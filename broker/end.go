@@ -121,10 +121,13 @@ func (b *Broker) endedBatch(s *Session) *Batch {
 
 // snapshot is what the session leaves to the next one of its device.
 func (s *Session) snapshot() *deviceRecord {
-	now := s.b.now()
 	requested := s.watchedByRequest()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.endedAt // not that of the store, which may take its time
+	if !s.ended {
+		now = s.b.now()
+	}
 	rec := &deviceRecord{Since: now.UnixMilli(), Address: s.remote, Protocol: s.protocol(), Opened: s.since, Will: s.will != nil, Absent: FirstIDAt(now.UnixMilli() + 1), Had: s.had}
 	rec.Closed = s.how == EndDisconnect || s.how == EndDisconnectWill
 	if !rec.Closed && s.expiry > 0 { // paused

@@ -42,6 +42,7 @@ type Session struct {
 	mu       sync.Mutex
 	ended    bool
 	how      EndReason     // with ended
+	endedAt  time.Time     // with ended
 	kept     bool          // with ended: its MQTT session may be resumed
 	over     bool          // taken over with Clean Start: its MQTT session is over too
 	expiry   time.Duration // of Kith's session after a lost connection

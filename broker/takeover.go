@@ -57,9 +57,9 @@ func (s *Session) finish(how EndReason) bool {
 	if s.ended {
 		return false
 	}
-	s.ended, s.how = true, how
+	s.ended, s.how, s.endedAt = true, how, s.b.now()
 	if s.mode != receiveNone {
-		s.had = FirstIDAt(s.b.now().Add(-hadMargin).UnixMilli())
+		s.had = FirstIDAt(s.endedAt.Add(-hadMargin).UnixMilli())
 	}
 	close(s.gone)
 	return true

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/eclipse/paho.golang/paho"
 )
@@ -37,6 +38,8 @@ func away(t *testing.T, a *app, clientID string, version int) {
 func (c *client) isGone(peer string) {
 	c.t.Helper()
 	waitUntil(c.t, peer+" stays online", func() bool { return !c.app.online(c.t, peer) })
+	offline := time.Now().UnixMilli() // what is accepted in this millisecond still counts as before
+	waitUntil(c.t, "time stands still", func() bool { return time.Now().UnixMilli() > offline })
 }
 
 func TestTheNewest50WaitAndTheRestIsMissed(t *testing.T) {
