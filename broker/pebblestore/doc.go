@@ -10,7 +10,8 @@
 //   - Logs and messages that a read shows are durable, but for those of lazy batches: nothing that was read can be
 //     lost, and no id or number that was seen can come again for another message. Records may be seen a moment before.
 //   - When the disk fails, nothing is acknowledged any more: every later Commit and Ping fails until a restart. Reads go on
-//     with what was durable, and Options.OnMended tells when the disk takes writes again. Where Pebble itself gives up, Options.OnFatal ends the process.
+//     with what was durable, and Options.OnMended tells when the disk takes writes again. Where Pebble itself gives up, Options.OnFatal ends the process,
+//     or its panic does, when the disk fails as it closes one WAL file for the next.
 //   - A folder has one owner: a second Open of it fails. So does one of a folder that a newer format wrote.
 //
 // # How it writes

@@ -3,11 +3,16 @@ package world
 import (
 	"bytes"
 	"os"
+	"strings"
 	"sync"
 )
 
 // trouble are words that a node's log must not hold.
 var trouble = [][]byte{[]byte("DATA RACE"), []byte("panic:"), []byte("panicked")}
+
+// engineGivesUp is in the trace of Pebble's panic when its disk fails as it closes one WAL file for the next. Nobody can recover from it:
+// the process ends, as by SIGKILL, and what it had acknowledged is judged as ever.
+var engineGivesUp = []byte("pebble/v2.(*DB).rotateWAL(")
 
 // journal is a node's log. It is written through a pipe, so that limits on what the node's process may write are not the log's.
 type journal struct {
@@ -23,6 +28,9 @@ func (j *journal) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for line := range bytes.Lines(p) {
+		if last := len(j.wrong) - 1; last >= 0 && bytes.Contains(line, engineGivesUp) && strings.HasPrefix(j.wrong[last], "panic: ") {
+			j.wrong = j.wrong[:last]
+		}
 		for _, word := range trouble {
 			if bytes.Contains(line, word) && len(j.wrong) < maxWrong {
 				j.wrong = append(j.wrong, string(bytes.TrimSpace(line)))
